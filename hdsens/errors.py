@@ -1,0 +1,36 @@
+"""Bad input, said in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MISSING = object()
+
+
+class InputError(ValueError):
+    """Something a person gave is wrong; the command line ends with exit status 2.
+
+    The message is one line: the thing, the rule, the value, the remedy, for example
+    ``study 'logreg': arm 'sgd_hd': hypergrad_lr must be >= 0 (got -0.001); use 0 for the base
+    algorithm``.
+
+    Args:
+        thing: what is wrong, outermost part first, parts joined with ``": "``.
+        rule: what holds for it, beginning with a verb ("must be >= 0").
+        value: what was given; left out of the message when not passed.
+        remedy: what to do; left out when empty.
+    """
+
+    def __init__(self, thing: str, rule: str, value: Any = _MISSING, remedy: str = "") -> None:
+        got = "" if value is _MISSING else f" (got {_short(value)})"
+        tail = f"; {remedy}" if remedy else ""
+        super().__init__(_one_line(f"{thing} {rule}{got}{tail}"))
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
