@@ -1,0 +1,155 @@
+"""Study -> cells, and their identity."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hdsens.levels import Level
+from hdsens.study import Arm, Study, Task
+
+IDENTITY_VERSION = 1
+
+Role = Literal["pilot", "confirmatory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm at one point of its factors with one seed: one training run.
+
+    Attributes:
+        cell_id: SHA-256, in hex, of everything that determines the result.
+        arm: name of the arm in the study.
+        seed: seed of initial weights, batch order and dropout.
+        role: ``pilot`` seeds choose, ``confirmatory`` seeds are tested.
+        factors: level of each factor, `lr` first.
+        batch_size: examples in a minibatch.
+        steps: the budget, in updates.
+    """
+
+    cell_id: str
+    arm: str
+    seed: int
+    role: Role
+    factors: Mapping[str, Level]
+    batch_size: int
+    steps: int
+
+
+def expand(study: Study, train_size: int) -> tuple[Cell, ...]:
+    """All cells of a study.
+
+    Args:
+        study: the declaration.
+        train_size: number of training examples after the validation split; epochs become steps
+            with it.
+    """
+    seeds: list[tuple[int, Role]] = [(seed, "pilot") for seed in study.pilot_seeds]
+    seeds += [(seed, "confirmatory") for seed in study.seeds]
+    return tuple(
+        _cell(study, arm, factors, seed, role, train_size)
+        for seed, role in seeds
+        for arm in study.arms
+        for factors in grid(arm)
+    )
+
+
+def grid(arm: Arm) -> Iterator[dict[str, Level]]:
+    """The points of an arm's full grid, the last factor varying fastest."""
+    levels = arm.factor_levels
+    return (dict(zip(levels, point, strict=True)) for point in itertools.product(*levels.values()))
+
+
+def arm_arguments(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
+    """The optimizer's constructor arguments: factors over settings over the task."""
+    arguments = {"weight_decay": task.weight_decay, **arm.settings, **factors}
+    arguments.pop("batch_size", None)
+    return arguments
+
+
+def budget_in_steps(task: Task, batch_size: int, train_size: int) -> int:
+    """Updates in the budget; an epoch keeps its last short batch."""
+    if task.steps is not None:
+        return task.steps
+    return (task.epochs or 0) * math.ceil(train_size / batch_size)
+
+
+def cell_id(study: Study, arm: Arm, factors: Mapping[str, Level], seed: int, train_size: int) -> str:
+    """Identity of a cell: equal for cells that must give the same result, and only for them.
+
+    Not part of it: study name, baseline, trace cadence, executor, device, versions, packs.
+    """
+    task = study.task
+    batch_size = _batch_size(task, factors)
+    identity = {
+        "version": IDENTITY_VERSION,
+        "task": {
+            "model": task.model,
+            "model_settings": task.model_settings,
+            "data": task.data,
+            "data_settings": task.data_settings,
+            "batch_size": batch_size,
+            "validation": task.validation,
+            "dtype": task.dtype,
+            "steps": budget_in_steps(task, batch_size, train_size),
+        },
+        "targets": {name: target.batch_loss for name, target in study.targets.items()},
+        "stop": study.stop.when,
+        "arm": {
+            "name": arm.name,
+            "optimizer": arm.optimizer,
+            "settings": {
+                k: v for k, v in arm_arguments(arm, task, {}).items() if k not in factors
+            },
+            "factors": dict(factors),
+            "schedule": arm.schedule,
+            "clip_grad_norm": arm.clip_grad_norm,
+        },
+        "seed": seed,
+    }
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys, no spaces, and every number a float.
+
+    >>> canonical_json({"b": 1, "a": [True, 1e-5]})
+    '{"a":[true,1e-05],"b":1.0}'
+    """
+    return json.dumps(
+        _floats(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def _floats(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _floats(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_floats(v) for v in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) + 0.0  # -0.0 becomes 0.0
+    return value
+
+
+def _batch_size(task: Task, factors: Mapping[str, Level]) -> int:
+    return int(factors.get("batch_size", task.batch_size))  # type: ignore[arg-type] # checked in Arm
+
+
+def _cell(
+    study: Study, arm: Arm, factors: dict[str, Level], seed: int, role: Role, train_size: int
+) -> Cell:
+    batch_size = _batch_size(study.task, factors)
+    return Cell(
+        cell_id=cell_id(study, arm, factors, seed, train_size),
+        arm=arm.name,
+        seed=seed,
+        role=role,
+        factors=factors,
+        batch_size=batch_size,
+        steps=budget_in_steps(study.task, batch_size, train_size),
+    )
