@@ -1,0 +1,137 @@
+"""Names of models and what can be set about them, to be checked with no torch imported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hdsens.errors import InputError
+from hdsens.tasks.importing import import_factory, is_import_path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that can be set about a registered model or data set."""
+
+    default: Any
+    rule: str
+    holds: Callable[[Any], bool]
+
+
+COUNT_RULE = "must be an integer >= 1"
+SHARE_RULE = "must be a number in [0, 1)"
+FLAG_RULE = "must be true or false"
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is an integer from 1 (``True`` is not)."""
+    return type(value) is int and value >= 1
+
+
+def is_share(value: Any) -> bool:
+    """Whether a value is a number in [0, 1) (``False`` is not)."""
+    return type(value) in (int, float) and 0 <= value < 1
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is ``True`` or ``False``."""
+    return type(value) is bool
+
+
+MODELS: Mapping[str, Mapping[str, Setting]] = {
+    "logreg": {},
+    "mlp": {
+        "width": Setting(1000, COUNT_RULE, is_count),
+        "depth": Setting(2, COUNT_RULE, is_count),
+    },
+    "cnn": {
+        "width": Setting(16, COUNT_RULE, is_count),
+        "dropout": Setting(0.0, SHARE_RULE, is_share),
+    },
+    "vgg16_bn": {},
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """The registered models."""
+    return tuple(MODELS)
+
+
+def check_model(name: str, settings: Mapping[str, Any] | None = None) -> None:
+    """Check a model's name, and its settings where they are given; builds nothing.
+
+    A ``"package.module:factory"`` is imported; its settings are the factory's own affair.
+
+    Raises:
+        InputError: an unknown name, a factory that cannot be imported or called, an unknown
+            setting of a registered model, or a value that it cannot have.
+    """
+    if is_import_path(name):
+        import_factory(name, "model")
+        return
+    check_registered("model", name, MODELS)
+    resolve_settings(f"model {name!r}", settings or {}, MODELS[name])
+
+
+def check_input_shape(name: str, input_shape: tuple[int, ...]) -> None:
+    """Check that a model can take examples of this shape; a factory takes what it takes.
+
+    Raises:
+        InputError: `cnn` needs (channels, height, width) with sides of at least 4 pixels,
+            `vgg16_bn` (3, 32, 32).
+    """
+    thing = f"model {name!r}"
+    if name == "vgg16_bn" and input_shape != (3, 32, 32):
+        raise InputError(
+            thing,
+            "must have inputs of shape (3, 32, 32)",
+            input_shape,
+            "use data = 'cifar10' or 'cifar10_small'",
+        )
+    if name == "cnn" and (len(input_shape) != 3 or min(input_shape[1:]) < 4):
+        raise InputError(
+            thing, "must have inputs of shape (channels, height, width), sides >= 4", input_shape
+        )
+
+
+def check_registered(what: str, name: str, known: Iterable[str]) -> None:
+    """Check that a name is one of the known ones.
+
+    Raises:
+        InputError: it is not; the message lists them and the closest match.
+    """
+    known = tuple(known)
+    if name not in known:
+        raise InputError(
+            f"{what} {name!r}",
+            f"must be one of {', '.join(known)} or 'package.module:factory'",
+            remedy=_did_you_mean(name, known),
+        )
+
+
+def resolve_settings(
+    thing: str, settings: Mapping[str, Any], known: Mapping[str, Setting]
+) -> dict[str, Any]:
+    """The value of every known setting: as given, else its default.
+
+    Raises:
+        InputError: a setting that is not known, or a value against its rule.
+    """
+    for name, value in settings.items():
+        if name not in known:
+            raise InputError(f"{thing}: setting {name!r}", f"must be {_one_of(known)}")
+        if not known[name].holds(value):
+            raise InputError(f"{thing}: {name}", known[name].rule, value)
+    return {name: settings.get(name, setting.default) for name, setting in known.items()}
+
+
+def _one_of(known: Iterable[str]) -> str:
+    names = tuple(known)
+    return f"one of {', '.join(names)}" if names else "left out: there is nothing to set"
+
+
+def _did_you_mean(name: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
