@@ -1,0 +1,68 @@
+"""What training gives back: one record a cell, with its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hdsens.cells import Cell
+
+Outcome = Literal["completed", "diverged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TracePoint:
+    """One recorded step. Losses in nats; None where the splits were not evaluated.
+
+    `lr` is the one that the step's update used; `epoch` counts passes over the training set.
+    """
+
+    step: int
+    epoch: float
+    lr: float
+    batch_loss: float
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """The result of one cell; the fields are columns of `read_cells`, described there."""
+
+    cell: Cell
+    outcome: Outcome
+    error: str | None = None
+    diverged_step: int | None = None
+    steps_run: int = 0
+    initial_loss: float | None = None
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
+    best_valid_loss: float | None = None
+    lr_final: float | None = None
+    lr_max: float | None = None
+    lr_min: float | None = None
+    steps_to: Mapping[str, int] = field(default_factory=dict)
+    trace: tuple[TracePoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackRecord:
+    """The results of a pack with where and how long it ran (`seconds` for all its cells)."""
+
+    cells: tuple[CellRecord, ...]
+    seconds: float
+    device: str
+    dtype: str
+    torch_version: str
+
+
+def failure(cell: Cell, error: BaseException | str) -> CellRecord:
+    """The record of a cell that raised: never a result, always with its reason."""
+    reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return CellRecord(cell, "failed", error=" ".join(reason.split())[:MAX_ERROR_LENGTH])
+
+
+MAX_ERROR_LENGTH = 1000

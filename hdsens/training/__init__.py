@@ -1,0 +1,1 @@
+"""Pack -> records: `plain` trains cell by cell and is the oracle for anything faster."""

@@ -1,0 +1,50 @@
+"""The process-wide settings that a training run needs, set for its time and put back after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from hdsens.errors import InputError
+
+
+@contextmanager
+def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
+    """Default dtype, thread count and denormals for training; the caller's come back afterwards.
+
+    Denormals are flushed to zero because cells near zero are many times slower on CPUs otherwise.
+    """
+    old_dtype, old_threads = torch.get_default_dtype(), torch.get_num_threads()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(False)
+            torch.set_num_threads(old_threads)
+            torch.set_default_dtype(old_dtype)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(
+            "--device", "must be auto, cpu, cuda or cuda:N", name, "use auto"
+        ) from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError("--device", "must be present on this machine", name, "use auto or cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError("--device", "must be auto, cpu, cuda or cuda:N", name, "use auto")
+    return device

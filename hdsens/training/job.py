@@ -1,0 +1,91 @@
+"""What all cells of a pack have in common while they train."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hdsens.study import Study
+from hdsens.tasks.models import build_model
+from hdsens.training.examples import Examples, Split
+from hdsens.training.randomness import Purpose, seed_for
+
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study with its examples on a device; one seed's cells share model and initial loss."""
+
+    study: Study
+    examples: Examples
+    device: torch.device
+    _initial_losses: dict[int, float] = field(default_factory=dict, init=False, repr=False)
+
+    def fresh_model(self, seed: int) -> nn.Module:
+        """The model with the seed's initial weights, made on the CPU so that devices agree."""
+        torch.manual_seed(seed_for(seed, 0, Purpose.WEIGHTS))
+        task = self.study.task
+        model = build_model(
+            task.model, task.model_settings, self.examples.input_shape, self.examples.n_classes
+        )
+        return model.to(self.device, getattr(torch, task.dtype))
+
+    def initial_loss(self, model: nn.Module, seed: int) -> float:
+        """Full training loss of the seed's fresh model, computed once for all its cells."""
+        if seed not in self._initial_losses:
+            self._initial_losses[seed] = evaluate(model, self.examples.train).loss
+        return self._initial_losses[seed]
+
+    @property
+    def target_losses(self) -> dict[str, float]:
+        """Minibatch loss at or below which each target counts as reached."""
+        return {name: target.batch_loss for name, target in self.study.targets.items()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss in nats and share of right answers over a whole split, in eval mode."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split) -> Evaluation:
+    """Evaluate a model on a split; sums are taken in float64."""
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=split.targets.device)
+    right = torch.zeros((), dtype=torch.int64, device=split.targets.device)
+    for inputs, targets in zip(
+        split.inputs.split(EVALUATION_BATCH), split.targets.split(EVALUATION_BATCH), strict=True
+    ):
+        outputs = model(inputs)
+        loss += functional.cross_entropy(outputs, targets, reduction="none").double().sum()
+        right += (outputs.argmax(dim=1) == targets).sum()
+    n = len(split.targets)
+    return Evaluation(loss.item() / n, right.item() / n)
+
+
+def trace_steps(points: int, steps: int) -> frozenset[int]:
+    """At most `points` steps, even in log(step), from the first to the last."""
+    return frozenset(np.geomspace(1, steps, points).round().astype(int).tolist())
+
+
+def evaluation_steps(shares: Sequence[float], steps: int) -> frozenset[int]:
+    """The shares of the budget, rounded up, and its end."""
+    return frozenset(math.ceil(share * steps - 1e-9) for share in shares) | {steps}
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether every number is finite; the largest magnitude cannot overflow as a sum could."""
+    if not tensors:
+        return True
+    norm = torch.nn.utils.get_total_norm(tensors, norm_type=float("inf"))
+    return bool(torch.isfinite(norm))

@@ -1,0 +1,102 @@
+"""From an arm's words to a torch optimizer."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import MultiplicativeLR
+
+import hdsens.optim
+from hdsens.cells import arm_arguments, grid
+from hdsens.errors import InputError
+from hdsens.levels import Level
+from hdsens.study import Arm, Study, Task
+from hdsens.tasks.importing import import_object
+
+_POINTS_CHECKED = 1000
+
+
+def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
+    """A class of hdsens.optim or torch.optim by name, or any other as "package.module:Class".
+
+    Raises:
+        InputError: there is none.
+    """
+    if ":" in path:
+        found = import_object(path, what="optimizer")
+    else:
+        found = getattr(hdsens.optim, path, None) or getattr(torch.optim, path, None)
+    if not (inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)):
+        raise InputError(
+            "optimizer",
+            "must be a class of hdsens.optim or torch.optim, or 'package.module:Class'",
+            path,
+            "e.g. SGD, SGDHD, Adam, AdamHD",
+        )
+    return found
+
+
+def build_optimizer(
+    parameters: Iterable[torch.Tensor], arm: Arm, task: Task, factors: Mapping[str, Level]
+) -> torch.optim.Optimizer:
+    """The optimizer of one cell.
+
+    Raises:
+        InputError: the task's weight decay is asked of an optimizer that has none.
+        TypeError, ValueError: as the optimizer's constructor does.
+    """
+    optimizer = optimizer_class(arm.optimizer)
+    arguments = arm_arguments(arm, task, factors)
+    if not _accepts(optimizer, "weight_decay"):
+        if arguments["weight_decay"] != 0:
+            raise InputError(
+                f"arm {arm.name!r}: optimizer {arm.optimizer}",
+                "must take weight_decay, because the task has one",
+                arguments["weight_decay"],
+                "set weight_decay = 0 in the task",
+            )
+        del arguments["weight_decay"]
+    return optimizer(parameters, **arguments)  # type: ignore[arg-type] # any params torch takes
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, name: str) -> MultiplicativeLR | None:
+    """`inv_sqrt` gives step t the factor 1/√t.
+
+    It multiplies the present lr from step to step, so an lr that HD adapts is kept.
+    """
+    if name == "none":
+        return None
+    return MultiplicativeLR(optimizer, lambda taken: (taken / (taken + 1)) ** 0.5)
+
+
+def check_optimizers(study: Study) -> None:
+    """Build the optimizer of each grid point (at most the first 1,000 an arm) on one number.
+
+    Raises:
+        InputError: an unknown optimizer, or arguments that it refuses.
+    """
+    for arm in study.arms:
+        thing = f"study {study.name!r}: arm {arm.name!r}"
+        for factors in itertools.islice(grid(arm), _POINTS_CHECKED):
+            try:
+                build_optimizer([torch.nn.Parameter(torch.zeros(1))], arm, study.task, factors)
+            except InputError as error:
+                raise InputError(thing, f": {error}") from None
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{thing}: optimizer {arm.optimizer}",
+                    f"refuses its arguments: {error}",
+                    {**arm.settings, **factors},
+                    "mend the arm's settings or factors",
+                ) from None
+
+
+def _accepts(function: Any, argument: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(
+        p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+    )

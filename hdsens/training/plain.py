@@ -1,0 +1,137 @@
+"""The plain loop: one cell after the other, exact and readable. It is the oracle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
+
+from hdsens.cells import Cell
+from hdsens.records import CellRecord, failure
+from hdsens.training.examples import Batches, Split
+from hdsens.training.job import Job, all_finite, evaluate, evaluation_steps, trace_steps
+from hdsens.training.optimizers import build_optimizer, build_schedule
+from hdsens.training.randomness import Purpose, seed_for
+from hdsens.training.recorder import Recorder
+
+
+def train_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellRecord]:
+    """Train cells one by one; one that raises is `failed`, and the others go on."""
+    for cell in cells:
+        try:
+            yield train_cell(job, cell)
+        except Exception as error:  # whatever a user's model or optimizer raises is their result
+            yield failure(cell, error)
+
+
+def train_cell(job: Job, cell: Cell) -> CellRecord:
+    """Train one cell to its end.
+
+    A step measures the minibatch loss, then updates. Diverged = a non-finite minibatch loss,
+    gradient, lr or parameter, or a non-finite evaluation.
+    """
+    model = job.fresh_model(cell.seed)
+    run = _Run(job, cell, model)
+    initial_loss = job.initial_loss(model, cell.seed)
+    end = run.to_the_end()
+    return CellRecord(
+        cell=cell,
+        outcome="diverged" if end.diverged else "completed",
+        diverged_step=end.step if end.diverged else None,
+        steps_run=end.step,
+        initial_loss=initial_loss,
+        train_loss=end.train_loss,
+        valid_loss=end.valid_loss,
+        valid_accuracy=end.valid_accuracy,
+        best_valid_loss=run.recorder.best_valid_loss,
+        lr_final=run.recorder.lr_final,
+        lr_max=run.recorder.lr_max,
+        lr_min=run.recorder.lr_min,
+        steps_to=run.recorder.steps_to,
+        trace=tuple(run.recorder.trace),
+    )
+
+
+@dataclass(frozen=True)
+class _End:
+    """The step at which a cell ended, with the evaluation there (none where it diverged)."""
+
+    step: int
+    diverged: bool
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
+
+
+class _Run:
+    """One cell in training."""
+
+    def __init__(self, job: Job, cell: Cell, model: nn.Module) -> None:
+        study, self.job, self.cell, self.model = job.study, job, cell, model
+        arm = study.arm(cell.arm)
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = build_optimizer(self.parameters, arm, study.task, cell.factors)
+        self.schedule = build_schedule(self.optimizer, arm.schedule)
+        self.clip = arm.clip_grad_norm
+        self.batches = Batches(job.examples, cell.seed, cell.batch_size)
+        self.recorder = Recorder(job.target_losses, self.batches.per_epoch)
+        self.evaluated = evaluation_steps(study.trace.evaluate, cell.steps)
+        self.traced = trace_steps(study.trace.points, cell.steps) | self.evaluated
+
+    def to_the_end(self) -> _End:
+        """Step until the budget is spent, all targets are reached (if asked), or it diverges."""
+        may_stop = self.job.study.stop.when == "targets"
+        for step in range(1, self.cell.steps + 1):
+            loss = self.update(step)
+            if loss is None:
+                return _End(step, diverged=True)
+            last = step == self.cell.steps or (may_stop and self.recorder.all_reached)
+            if last or step in self.traced:
+                end = self.record(step, loss, evaluated=last or step in self.evaluated)
+                if last or end.diverged:
+                    return end
+        raise AssertionError("a budget has at least one step")
+
+    def update(self, step: int) -> float | None:
+        """One update; the minibatch's loss, or None once anything is non-finite."""
+        loss = self.backward(self.batches.at(step), step)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if not (math.isfinite(loss) and all_finite(gradients)):
+            return None
+        self.recorder.loss(step, loss)
+        if self.clip > 0:
+            clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        if not (math.isfinite(lr) and all_finite([p.detach() for p in self.parameters])):
+            return None
+        self.recorder.lr(lr)
+        if self.schedule is not None:
+            self.schedule.step()
+        return loss
+
+    def backward(self, batch: Split, step: int) -> float:
+        """Gradients of the minibatch's mean loss, in `p.grad`; the loss."""
+        self.model.train()
+        self.optimizer.zero_grad()
+        torch.manual_seed(seed_for(self.cell.seed, step, Purpose.FORWARD))
+        loss: Tensor = functional.cross_entropy(self.model(batch.inputs), batch.targets)
+        loss.backward()
+        return loss.item()
+
+    def record(self, step: int, batch_loss: float, *, evaluated: bool) -> _End:
+        """Add a trace point; with an evaluation where asked."""
+        if not evaluated:
+            self.recorder.point(step, batch_loss, None, None)
+            return _End(step, diverged=False)
+        train = evaluate(self.model, self.job.examples.train)
+        valid = evaluate(self.model, self.job.examples.valid)
+        if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
+            return _End(step, diverged=True)
+        self.recorder.point(step, batch_loss, train, valid)
+        return _End(step, False, train.loss, valid.loss, valid.accuracy)
