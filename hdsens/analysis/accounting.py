@@ -1,0 +1,108 @@
+"""What a table rests on: how many cells were expected, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from hdsens.errors import InputError
+
+OUTCOMES = ("completed", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Counts of cells; `used` = completed + diverged, because a diverged cell is a result.
+
+    `source` says where `expected` comes from: "given", "study" (what the study declares) or "seen"
+    (points of the grid that occur, times the seeds that occur with their task and role).
+    """
+
+    expected: int
+    used: int
+    completed: int
+    diverged: int
+    failed: int
+    missing: int
+    source: str
+
+    def __str__(self) -> str:
+        """One line for a table's foot."""
+        return (
+            f"{self.expected} cells expected ({self.source}), {self.used} used"
+            f" ({self.completed} completed, {self.diverged} diverged),"
+            f" {self.failed} failed, {self.missing} missing"
+        )
+
+
+def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
+    """Count the cells of a frame of `read_cells`.
+
+    Args:
+        cells: one row a cell.
+        expected: how many cells the study has; without it `cells.attrs["expected"]`, and without
+            that what the grid and the seeds seen would make.
+    """
+    cells = one_row_a_cell(cells)
+    count = cells["outcome"].value_counts().reindex(list(OUTCOMES), fill_value=0)
+    completed, diverged, failed = (int(count[outcome]) for outcome in OUTCOMES)
+    source = "given" if expected is not None else "study"
+    if expected is None:
+        expected = cells.attrs.get("expected")
+    if expected is None:
+        expected, source = _expected_from_what_is_seen(cells), "seen"
+    missing = max(expected - completed - diverged - failed, 0)
+    return Accounting(expected, completed + diverged, completed, diverged, failed, missing, source)
+
+
+def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:
+    """Drop repeated rows of one cell_id (results read twice); a result is kept before a failure."""
+    check_columns(cells, ["cell_id", "outcome"])
+    rows = cells.reset_index(drop=True)
+    results_first = rows.sort_values("outcome", key=lambda o: o == "failed", kind="stable")
+    repeated = results_first["cell_id"].notna() & results_first["cell_id"].duplicated()
+    return rows.drop(index=results_first.index[repeated])
+
+
+def check_columns(cells: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise InputError unless the frame has these columns and known outcomes."""
+    for column in columns:
+        if column not in cells.columns:
+            raise InputError(
+                f"cells: column {column!r}",
+                "must be there",
+                remedy="pass a frame as read_cells returns it",
+            )
+    strange = sorted(set(cells["outcome"].dropna().unique()) - set(OUTCOMES))
+    if strange or cells["outcome"].isna().any():
+        raise InputError(
+            "cells: outcome", f"must be one of {', '.join(OUTCOMES)}", (strange or [None])[0]
+        )
+
+
+def factor_names(cells: pd.DataFrame, factors: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Factors of a frame: those given, else `cells.attrs["factors"]`, else lr and hypergrad_lr."""
+    names = factors if factors is not None else cells.attrs.get("factors")
+    if names is None:
+        names = [name for name in ("lr", "hypergrad_lr") if name in cells.columns]
+    check_columns(cells, [*names])
+    return tuple(names)
+
+
+def _expected_from_what_is_seen(cells: pd.DataFrame) -> int:
+    point = ["task", "arm", *factor_names(cells)]
+    groups = cells.groupby(["task", "role"], dropna=False)
+    return int(sum(len(g[point].drop_duplicates()) * g["seed"].nunique() for _, g in groups))
+
+
+def attach(
+    table: pd.DataFrame, account: Accounting, restrictions: Sequence[str], **labels: Any
+) -> pd.DataFrame:
+    """Put a table's accounting and named restrictions into `table.attrs` (plain, for files)."""
+    table.attrs["accounting"] = asdict(account)
+    table.attrs["restrictions"] = list(restrictions)
+    table.attrs.update(labels)
+    return table

@@ -1,0 +1,228 @@
+"""A frame of cells as labelled arrays: points of the grid by seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hdsens.analysis.accounting import (
+    Accounting,
+    accounting,
+    check_columns,
+    factor_names,
+    one_row_a_cell,
+)
+from hdsens.analysis.intervals import Floats
+from hdsens.errors import InputError
+
+Bools = NDArray[np.bool_]
+REQUIRED = ("cell_id", "task", "arm", "baseline", "seed", "role", "outcome", "initial_loss")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Cells of one role. All arrays are (n_points, n_seeds).
+
+    Attributes:
+        seeds: (n_seeds,).
+        loss: capped loss L: a diverged cell, or one above its untrained model's loss, counts as
+            that loss; NaN where there is no result.
+        initial: untrained model's loss L0; NaN where there is no result.
+        diverged, failed: outcomes; `expected`: the point's task was run with that seed.
+    """
+
+    seeds: NDArray[np.int64]
+    loss: Floats
+    initial: Floats
+    diverged: Bools
+    failed: Bools
+    expected: Bools
+
+    @property
+    def used(self) -> Bools:
+        """Cells with a result: completed or diverged."""
+        return ~np.isnan(self.loss)
+
+    @property
+    def missing(self) -> Bools:
+        """Cells that the task's other cells make one expect, and that are not there."""
+        return self.expected & ~self.used & ~self.failed
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A study, or several, ready to be judged.
+
+    Attributes:
+        points: one row a point: task, arm, baseline ("" for a base arm) and the factors.
+        factors: names of the factor columns.
+        runs: the cells that statistics are computed from.
+        pilot: the cells that choose references (L*, best lr); the same cells where `independent`
+            is False for the point's task.
+        independent: (n_points,) whether the pilot seeds are other seeds.
+        account, restrictions: what the tables built on this must state.
+    """
+
+    points: pd.DataFrame
+    factors: tuple[str, ...]
+    runs: Runs
+    pilot: Runs
+    independent: Bools
+    account: Accounting
+    restrictions: tuple[str, ...]
+
+    @property
+    def pilot_mean(self) -> Floats:
+        """Mean capped loss over the seeds that choose references, (n_points,)."""
+        used = self.pilot.used
+        total = np.where(used, self.pilot.loss, 0.0).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(total / used.sum(axis=1))
+
+
+def build_panel(
+    cells: pd.DataFrame, metric: str = "train_loss", factors: Sequence[str] | None = None
+) -> Panel:
+    """Arrange a frame of cells.
+
+    Raises:
+        InputError: a column is missing; the metric is not a loss or is null for a completed cell;
+            two cells share task, arm, factors and seed.
+    """
+    check_columns(cells, [*REQUIRED, metric])
+    account = accounting(cells)
+    names = factor_names(cells, factors)
+    rows = one_row_a_cell(cells)
+    check_metric(rows, metric)
+    code, points = _points(rows, names)
+    _check_one_cell_a_seed(rows, code)
+    roles = _roles(rows)
+    has_pilot = rows["task"].isin(roles.with_pilot).to_numpy()
+    is_pilot = has_pilot & (rows["role"] == "pilot").to_numpy()
+    loss = capped_loss(rows, metric)
+    runs = _runs(rows, code, loss, points, ~is_pilot)
+    return Panel(
+        points,
+        names,
+        runs,
+        _runs(rows, code, loss, points, is_pilot | ~has_pilot),
+        points["task"].isin(roles.with_pilot).to_numpy(),
+        account,
+        (*roles.notes, *_single_seeds(runs)),
+    )
+
+
+def _single_seeds(runs: Runs) -> list[str]:
+    single = int((runs.used.sum(axis=1) == 1).sum())
+    return [f"{single} points have a single seed: no interval"] if single else []
+
+
+def check_metric(rows: pd.DataFrame, metric: str) -> None:
+    """Raise InputError unless the metric is a loss that every completed cell has."""
+    if "accuracy" in metric:
+        raise InputError("metric", "must be a loss, lower is better", metric, "use valid_loss")
+    completed = rows["outcome"] == "completed"
+    null = int(rows.loc[completed, metric].isna().sum())
+    if null:
+        raise InputError(
+            f"metric {metric!r}",
+            "must be there for every completed cell",
+            f"null in {null} of {int(completed.sum())}",
+            "choose another metric",
+        )
+
+
+def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
+    """Capped loss and L0 of each row, NaN for failed ones; L0 from the seed where a cell's is null.
+
+    L0 is the full training loss of the untrained model, also where the metric is a validation loss.
+    """
+    initial = rows["initial_loss"].astype("float64")
+    if initial.isna().any():
+        initial = initial.fillna(initial.groupby([rows["task"], rows["seed"]]).transform("mean"))
+    failed = (rows["outcome"] == "failed").to_numpy()
+    l0 = np.where(failed, np.nan, initial.to_numpy())
+    if np.isnan(l0[~failed]).any():
+        raise InputError(
+            "cells: initial_loss", "must be there for every completed or diverged cell"
+        )
+    loss = rows[metric].astype("float64").to_numpy()
+    diverged = (rows["outcome"] == "diverged").to_numpy()
+    with np.errstate(invalid="ignore"):
+        return np.where(~diverged & (loss < l0), loss, l0), l0
+
+
+def _points(rows: pd.DataFrame, names: tuple[str, ...]) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    keys = rows[["task", "arm", "baseline", *names]].copy()
+    keys["baseline"] = keys["baseline"].astype(object).where(keys["baseline"].notna(), "")
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(keys[name]):
+            keys[name] = keys[name].map(str, na_action="ignore")
+    groups = keys.groupby([*keys.columns], dropna=False, sort=True)
+    code = np.asarray(groups.ngroup(), dtype=np.int64)
+    first = np.unique(code, return_index=True)[1]
+    return code, keys.iloc[first].reset_index(drop=True)
+
+
+def _check_one_cell_a_seed(rows: pd.DataFrame, code: NDArray[np.int64]) -> None:
+    twice = pd.DataFrame({"point": code, "seed": rows["seed"].to_numpy()}).duplicated()
+    if twice.any():
+        row = rows[twice.to_numpy()].iloc[0]
+        raise InputError(
+            f"cells: task {row['task']!r}: arm {row['arm']!r}: seed {row['seed']}",
+            "must be there once at each point of the factors",
+            remedy="name every factor that varies: cells.attrs['factors'] = [...]",
+        )
+
+
+@dataclass(frozen=True)
+class _Roles:
+    with_pilot: frozenset[str]
+    only_pilot: frozenset[str]
+    notes: tuple[str, ...]
+
+
+def _roles(rows: pd.DataFrame) -> _Roles:
+    seen = {str(task): set(roles) for task, roles in rows.groupby("task")["role"]}
+    both = frozenset(task for task, roles in seen.items() if {"pilot", "confirmatory"} <= roles)
+    only = frozenset(task for task, roles in seen.items() if roles == {"pilot"})
+    none = sorted(set(seen) - both - only)
+    notes = [
+        f"task {task!r}: no pilot seeds; best lr and reference loss come from the same seeds as"
+        " the statistics (optimistic)"
+        for task in none
+    ]
+    notes += [f"task {task!r}: only pilot seeds; nothing is confirmatory" for task in sorted(only)]
+    return _Roles(both, only, tuple(notes))
+
+
+def _runs(
+    rows: pd.DataFrame,
+    code: NDArray[np.int64],
+    capped: tuple[Floats, Floats],
+    points: pd.DataFrame,
+    chosen: Bools,
+) -> Runs:
+    seeds, column = np.unique(rows["seed"].to_numpy(dtype=np.int64)[chosen], return_inverse=True)
+    at = (code[chosen], column)
+    outcome = rows["outcome"].to_numpy()[chosen]
+
+    def spread(values: Floats) -> Floats:
+        out = np.full((len(points), len(seeds)), np.nan)
+        out[at] = values
+        return out
+
+    def mark(values: Bools) -> Bools:
+        out = np.zeros((len(points), len(seeds)), dtype=bool)
+        out[at] = values
+        return out
+
+    present = pd.DataFrame(mark(np.ones(len(column), dtype=bool)))
+    expected = present.groupby(points["task"].to_numpy()).transform("any").to_numpy()
+    loss, initial = (spread(values[chosen]) for values in capped)
+    failed = mark(outcome == "failed")
+    return Runs(seeds, loss, initial, mark(outcome == "diverged"), failed, expected)
