@@ -79,7 +79,9 @@ def budget_in_steps(task: Task, batch_size: int, train_size: int) -> int:
     return (task.epochs or 0) * math.ceil(train_size / batch_size)
 
 
-def cell_id(study: Study, arm: Arm, factors: Mapping[str, Level], seed: int, train_size: int) -> str:
+def cell_id(
+    study: Study, arm: Arm, factors: Mapping[str, Level], seed: int, train_size: int
+) -> str:
     """Identity of a cell: equal for cells that must give the same result, and only for them.
 
     Not part of it: study name, baseline, trace cadence, executor, device, versions, packs.
@@ -103,9 +105,7 @@ def cell_id(study: Study, arm: Arm, factors: Mapping[str, Level], seed: int, tra
         "arm": {
             "name": arm.name,
             "optimizer": arm.optimizer,
-            "settings": {
-                k: v for k, v in arm_arguments(arm, task, {}).items() if k not in factors
-            },
+            "settings": {k: v for k, v in arm_arguments(arm, task, {}).items() if k not in factors},
             "factors": dict(factors),
             "schedule": arm.schedule,
             "clip_grad_norm": arm.clip_grad_norm,

@@ -26,6 +26,20 @@ class InputError(ValueError):
         tail = f"; {remedy}" if remedy else ""
         super().__init__(_one_line(f"{thing} {rule}{got}{tail}"))
 
+    def within(self, thing: str) -> InputError:
+        """The same error with what it is part of named before it."""
+        return _rebuild(f"{thing}: {self}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way back from a worker process."""
+        return _rebuild, (str(self),)
+
+
+def _rebuild(message: str) -> InputError:
+    error = InputError.__new__(InputError)
+    ValueError.__init__(error, message)
+    return error
+
 
 def _short(value: Any, limit: int = 80) -> str:
     text = repr(value)

@@ -35,7 +35,11 @@ def _grid(table: dict[str, Any]) -> tuple[float, ...]:
     unknown = [key for key in table if key not in _GRID_KEYS]
     if unknown:
         raise rule_broken(f"has no key {unknown[0]!r}", remedy=_GRID_EXAMPLE)
-    zero, ends, per_decade = table.get("zero", False), table.get("log10"), table.get("per_decade", 1)
+    zero, ends, per_decade = (
+        table.get("zero", False),
+        table.get("log10"),
+        table.get("per_decade", 1),
+    )
     if not isinstance(zero, bool):
         raise rule_broken("must have zero = true or false", zero, remedy=_GRID_EXAMPLE)
     if not _is_number(per_decade) or per_decade != int(per_decade) or not 1 <= per_decade <= 1000:
@@ -44,7 +48,9 @@ def _grid(table: dict[str, Any]) -> tuple[float, ...]:
         raise rule_broken("must have log10 = [low, high]", ends, remedy=_GRID_EXAMPLE)
     low, high = map(float, ends)
     if not -300 <= low <= high <= 300:
-        raise rule_broken("must have low <= high in log10, both within ±300", ends, remedy=_GRID_EXAMPLE)
+        raise rule_broken(
+            "must have low <= high in log10, both within ±300", ends, remedy=_GRID_EXAMPLE
+        )
     steps = (high - low) * per_decade
     if abs(steps - round(steps)) > 1e-9:
         raise rule_broken(
@@ -77,7 +83,9 @@ def _levels(value: object) -> tuple[Level, ...]:
     if not levels:
         raise rule_broken("must have at least one level", remedy=_GRID_EXAMPLE)
     if len(levels) > MAX_LEVELS:
-        raise rule_broken(f"must have at most {MAX_LEVELS} levels", len(levels), remedy="thin the grid")
+        raise rule_broken(
+            f"must have at most {MAX_LEVELS} levels", len(levels), remedy="thin the grid"
+        )
     repeated = next((v for i, v in enumerate(levels) if v in levels[:i]), None)
     if repeated is not None:
         raise rule_broken("must name each level once", repeated, remedy="remove the repetition")

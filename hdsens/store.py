@@ -253,7 +253,7 @@ class Store:
             pq.write_table(table, temporary, compression="zstd")
 
 
-def read_cells(folder: str | Path, *, all: bool = False) -> pd.DataFrame:  # noqa: A002 # the contract's name
+def read_cells(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
     """Cells of a results folder as a frame, one row each.
 
     Args:
@@ -281,7 +281,7 @@ def read_cells(folder: str | Path, *, all: bool = False) -> pd.DataFrame:  # noq
     return current
 
 
-def read_traces(folder: str | Path, *, all: bool = False) -> pd.DataFrame:  # noqa: A002 # the contract's name
+def read_traces(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
     """Traces of a results folder: one row a recorded step, in order of cell and step.
 
     Args:
@@ -411,9 +411,7 @@ def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd
     by_id = frame.set_index("cell_id", drop=False)
     cells = [cell for cell in expected if cell.cell_id in by_id.index]
     current = by_id.loc[[cell.cell_id for cell in cells]].reset_index(drop=True)
-    other_targets = [
-        c for c in current if c.startswith("steps_to_") and c[9:] not in study.targets
-    ]
+    other_targets = [c for c in current if c.startswith("steps_to_") and c[9:] not in study.targets]
     return current.drop(columns=other_targets).assign(
         study=study.name,
         task=study.task.label,

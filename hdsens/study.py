@@ -163,12 +163,17 @@ class Arm(Table):
             if factor in RESULT_COLUMNS or factor.startswith("steps_to_"):
                 remedy = f"write {factor} = … in the arm" if factor in ARM_FACTORS else "rename it"
                 raise rule_broken(
-                    "must not be named like a result column", part=f"factor {factor!r}", remedy=remedy
+                    "must not be named like a result column",
+                    part=f"factor {factor!r}",
+                    remedy=remedy,
                 )
         for size in self.factors.get("batch_size", ()):
             if not isinstance(size, float) or size < 1 or size != int(size):
                 raise rule_broken(
-                    "must be whole numbers >= 1", size, part="factor 'batch_size'", remedy="e.g. [32, 128]"
+                    "must be whole numbers >= 1",
+                    size,
+                    part="factor 'batch_size'",
+                    remedy="e.g. [32, 128]",
                 )
         return self
 
@@ -311,7 +316,9 @@ def _check_protocol(protocol: Protocol, study: Study) -> None:
     for name, point in protocol.primary.items():
         part = f"protocol: primary {name!r}"
         if name not in arms:
-            raise rule_broken("must name an arm", name, part=part, remedy=f"arms: {', '.join(arms)}")
+            raise rule_broken(
+                "must name an arm", name, part=part, remedy=f"arms: {', '.join(arms)}"
+            )
         for factor, level in point.items():
             if level not in arms[name].factor_levels.get(factor, ()):
                 raise rule_broken(

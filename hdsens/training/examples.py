@@ -46,9 +46,7 @@ _cache: dict[str, Examples] = {}
 
 def load_examples(task: Task, device: torch.device) -> Examples:
     """The splits of a task; the latest is kept, because a worker trains many packs of one task."""
-    key = canonical_json(
-        [task.data, task.data_settings, task.validation, task.dtype, str(device)]
-    )
+    key = canonical_json([task.data, task.data_settings, task.validation, task.dtype, str(device)])
     if key not in _cache:
         _cache.clear()
         _cache[key] = _load(task, device)

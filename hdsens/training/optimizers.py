@@ -85,7 +85,7 @@ def check_optimizers(study: Study) -> None:
             try:
                 build_optimizer([torch.nn.Parameter(torch.zeros(1))], arm, study.task, factors)
             except InputError as error:
-                raise InputError(thing, f": {error}") from None
+                raise error.within(thing) from None
             except (TypeError, ValueError) as error:
                 raise InputError(
                     f"{thing}: optimizer {arm.optimizer}",

@@ -1,0 +1,115 @@
+"""From a study to a store that holds all its cells, and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hdsens.cells import Cell, expand
+from hdsens.errors import InputError
+from hdsens.launch.inline import train_inline
+from hdsens.launch.progress import CellProgress
+from hdsens.launch.provenance import provenance
+from hdsens.launch.resources import Resources
+from hdsens.packs import DEFAULT_SIZE, Pack, pack_cells
+from hdsens.report import write_report
+from hdsens.store import Status, Store, read_results
+from hdsens.study import Study
+from hdsens.training.check import check_study, examples_to_train, fetch_data
+
+EXECUTORS = ("ray", "inline")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run leaves: the results folder, its page, and how far the study is."""
+
+    folder: Path
+    report: Path
+    status: Status
+
+
+def run(
+    study: Study | str | Path,
+    out: str | Path | None = None,
+    *,
+    executor: str = "ray",
+    address: str | None = None,
+    resources: Resources | None = None,
+    pack_size: int = DEFAULT_SIZE,
+) -> RunSummary:
+    """Train the cells of a study that its store does not have yet, and write the page.
+
+    Args:
+        study: a study, or the path of a study file.
+        out: results folder; `results/<study name>` when None.
+        executor: `ray` (Ray Tune, one trial a pack) or `inline` (this process).
+        address: of a running Ray cluster; None starts one on this machine.
+        resources: what a pack may use.
+        pack_size: most cells in a pack; packs that are planned already keep theirs.
+
+    Raises:
+        InputError: the study or an argument breaks a rule; nothing has been written then.
+    """
+    study = study if isinstance(study, Study) else Study.from_toml(study)
+    resources = resources or Resources()
+    _check(executor, address, resources, pack_size)
+    check_study(study)
+    train_size = examples_to_train(study.task)
+    store = Store(Path(out) if out is not None else Path("results") / study.name)
+    cells = expand(study, train_size)
+    missing = _missing(store, cells)
+    if missing:
+        fetch_data(study)
+    store.begin(study, train_size)
+    if missing:
+        store.write_run(provenance(executor, resources))
+        packs = store.plan(missing, pack_cells(missing, study, pack_size))
+        _train(study, store, packs, store.status(cells), executor, address, resources)
+    report = write_report([read_results(store.folder)], store.folder / "report.html")
+    return RunSummary(store.folder, report, store.status(cells))
+
+
+def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
+    """Cells without a result; a failed cell is one of them."""
+    if not store.exists():
+        return list(cells)
+    store.study()  # refuses a store of another version before anything is written
+    found = store.outcomes()
+    return [cell for cell in cells if found.get(cell.cell_id, "failed") == "failed"]
+
+
+def _train(
+    study: Study,
+    store: Store,
+    packs: Sequence[Pack],
+    found: Status,
+    executor: str,
+    address: str | None,
+    resources: Resources,
+) -> None:
+    if executor == "ray":
+        from hdsens.launch.ray_tune import train_on_ray  # seconds to import
+
+        train = partial(train_on_ray, address=address)
+    else:
+        train = train_inline
+    with CellProgress(study.name, found) as progress:
+        train(study, store, packs, resources, progress)
+
+
+def _check(executor: str, address: str | None, resources: Resources, pack_size: int) -> None:
+    if executor not in EXECUTORS:
+        raise InputError("--executor", "must be ray or inline", executor)
+    if executor == "inline" and address is not None:
+        raise InputError(
+            "--address", "must go with --executor ray", address, "leave one of them out"
+        )
+    if resources.cpus_per_pack < 1:
+        raise InputError("--cpus-per-pack", "must be >= 1", resources.cpus_per_pack)
+    if resources.gpus_per_pack is not None and resources.gpus_per_pack < 0:
+        raise InputError("--gpus-per-pack", "must be >= 0", resources.gpus_per_pack)
+    if pack_size < 1:
+        raise InputError("--pack-size", "must be >= 1", pack_size)

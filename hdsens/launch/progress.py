@@ -1,0 +1,69 @@
+"""A progress bar with cells done, diverged, failed and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from hdsens.store import Status
+
+
+class CellProgress:
+    """Shows, on standard error, how many cells have ended and how.
+
+    Args:
+        name: of the study.
+        found: what the store had before.
+    """
+
+    def __init__(self, name: str, found: Status) -> None:
+        self._found = found
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("cells · {task.fields[diverged]} diverged · {task.fields[failed]} failed ·"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(
+            name,
+            total=found.expected,
+            completed=found.completed + found.diverged,
+            diverged=found.diverged,
+            failed=0,
+        )
+
+    def __enter__(self) -> CellProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, ended: Mapping[str, int]) -> None:
+        """Show the cells that ended in this run so far, counted by outcome."""
+        before = self._found.completed + self._found.diverged
+        self._bar.update(
+            self._task,
+            completed=before + sum(ended.values()),
+            diverged=self._found.diverged + ended.get("diverged", 0),
+            failed=ended.get("failed", 0),
+        )

@@ -1,0 +1,228 @@
+"""Train packs on Ray Tune: one trial a pack. Workers write results; the driver only counts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Read when ray is imported. No usage report leaves the machine, workers stay in the folder where
+# they were started, and Tune neither logs each result to files nor snapshots its driver often:
+# the store is what a run leaves behind.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from hdsens.cells import Cell
+from hdsens.errors import InputError
+from hdsens.launch.progress import CellProgress
+from hdsens.launch.resources import Resources
+from hdsens.packs import Pack
+from hdsens.records import PackRecord, failure
+from hdsens.store import Store
+from hdsens.study import Study
+from hdsens.training.pack import PackTraining
+
+REPORT_EVERY_S = 2.0
+MAX_FAILURES = 2
+"""How often a pack whose worker died is tried again."""
+
+
+def train_on_ray(
+    study: Study,
+    store: Store,
+    packs: Sequence[Pack],
+    resources: Resources,
+    progress: CellProgress,
+    address: str | None = None,
+) -> None:
+    """Train the packs as trials of one Tune run.
+
+    Args:
+        study: the study that the packs are of.
+        store: on a path that every worker sees.
+        packs: what to train.
+        resources: reserved for each pack.
+        progress: shown from the workers' reports.
+        address: of a running cluster; None starts one on this machine.
+
+    Raises:
+        InputError: no cluster answers at the address, or none of its nodes can hold a pack.
+    """
+    with _cluster(address), tempfile.TemporaryDirectory(prefix="hdsens-tune-") as scratch:
+        counter = _Counter(progress)
+        shared = _Shared(
+            study=study.model_dump_json(),
+            folder=str(store.folder.resolve()),
+            cells={pack.pack_id: pack.cells for pack in packs},
+            resources=resources,
+            path=tuple(p for p in sys.path if p),
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(PackTrial, shared=shared), _reservation(resources)
+            ),
+            param_space={"pack": tune.grid_search([pack.pack_id for pack in packs])},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="run",
+                storage_path=scratch,
+                callbacks=[counter],
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+        _write_lost(study, store, packs, counter.lost)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all trials have in common, sent once."""
+
+    study: str
+    folder: str
+    cells: Mapping[str, Sequence[Cell]]
+    resources: Resources
+    path: Sequence[str]
+
+
+class PackTrial(tune.Trainable):
+    """Trains one pack; each `step` trains cells for about two seconds and reports counts."""
+
+    def setup(self, config: dict[str, Any], shared: _Shared) -> None:
+        """Take what all trials share, then the trial's own pack."""
+        sys.path.extend(p for p in shared.path if p not in sys.path)
+        self._shared = shared
+        self._study = Study.model_validate_json(shared.study)
+        self._store = Store(Path(shared.folder))
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next pack: actors are reused, so that data stay loaded."""
+        cells, resources = self._shared.cells[new_config["pack"]], self._shared.resources
+        self._training = PackTraining(self._study, cells, resources.device, resources.cpus_per_pack)
+        self._records = iter(self._training)
+        self._ended: Counter[str] = Counter()
+        self._written = False
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while; the pack's parts are written with its last cell."""
+        deadline = time.monotonic() + REPORT_EVERY_S
+        for record in self._records:
+            self._ended[record.outcome] += 1
+            if time.monotonic() > deadline:
+                return {"ended": dict(self._ended), "done": False}
+        self._write()
+        return {"ended": dict(self._ended), "done": True}
+
+    def cleanup(self) -> None:
+        """Keep the finished cells of a pack that was interrupted."""
+        if not self._written and self._ended:
+            self._write()
+
+    def _write(self) -> None:
+        self._store.append(self._study, self._training.record())
+        self._written = True
+
+
+class _Counter(tune.Callback):  # type: ignore[misc] # ray ships no types
+    """Adds up what the trials report, and notes the packs that Tune gave up."""
+
+    def __init__(self, progress: CellProgress) -> None:
+        self._progress = progress
+        self._ended: dict[str, Mapping[str, int]] = {}
+        self.lost: dict[str, BaseException] = {}
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        self._ended[trial.trial_id] = result["ended"]
+        totals = sum((Counter(ended) for ended in self._ended.values()), Counter())
+        self._progress.show(totals)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        error = trial.get_pickled_error()
+        self.lost[trial.config["pack"]] = getattr(error, "cause", None) or error
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """The cluster at the address, or one of our own; a session that is already open is used."""
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            "--address",
+            f"must be a Ray cluster that answers: {str(error).strip().splitlines()[0]}",
+            address,
+            "start one with `ray start --head`, or leave --address out",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _reservation(resources: Resources) -> dict[str, float]:
+    """What Ray reserves for a pack.
+
+    Raises:
+        InputError: no node has as much, so that the run would wait for ever.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = resources.gpus_per_pack
+    if gpus is None:
+        gpus = float(resources.device != "cpu" and any(node.get("GPU", 0) for node in nodes))
+    wanted = {"CPU": float(resources.cpus_per_pack), "GPU": gpus}
+    if not any(all(node.get(k, 0) >= n for k, n in wanted.items()) for node in nodes):
+        raise InputError(
+            "--cpus-per-pack, --gpus-per-pack",
+            "must fit on one node of the cluster",
+            wanted,
+            "ask for less, or join a larger node",
+        )
+    return {"cpu": wanted["CPU"], "gpu": wanted["GPU"]}
+
+
+def _write_lost(
+    study: Study, store: Store, packs: Sequence[Pack], lost: Mapping[str, BaseException]
+) -> None:
+    """Cells of a pack that Tune gave up are failed, unless they have a result."""
+    found = store.outcomes() if lost else {}
+    for pack in packs:
+        if pack.pack_id in lost:
+            reason = lost[pack.pack_id]
+            cells = tuple(failure(c, reason) for c in pack.cells if c.cell_id not in found)
+            if cells:
+                store.append(study, PackRecord(cells, 0.0, "unknown", study.task.dtype, "unknown"))

@@ -1,0 +1,21 @@
+"""What a pack may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where and on how much a pack trains.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        cpus_per_pack: CPUs that Ray reserves, and CPU threads that a pack uses.
+        gpus_per_pack: GPUs that Ray reserves, in fractions if wanted; None = one where the cluster
+            has any and the device allows it.
+    """
+
+    device: str = "auto"
+    cpus_per_pack: int = 1
+    gpus_per_pack: float | None = None
