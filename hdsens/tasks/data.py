@@ -273,7 +273,7 @@ def _validation_count(n: int, validation: float | int) -> int:
     )
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=2)
 def _load(name: str, settings_json: str) -> Data:
     settings = json.loads(settings_json)
     if not is_import_path(name):
