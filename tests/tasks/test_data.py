@@ -235,6 +235,11 @@ GOOD = Data(
             "(got ((3, 2), (2,)))",
         ),
         (
+            {"train_inputs": np.zeros(3, np.float32)},
+            "data: train_inputs and train_targets must be (n, ...) and (n,) with the same n >= 1 "
+            "(got ((3,), (3,)))",
+        ),
+        (
             {"train_targets": np.array([0, 1, 2])},
             "data: train_targets must lie in 0 .. 1, as n_classes is 2 (got (0, 2))",
         ),

@@ -125,9 +125,10 @@ def test_vgg_convolutions_start_as_in_the_paper():
     convolutions = [layer for layer in model.features if isinstance(layer, nn.Conv2d)]
     for layer in convolutions:
         assert not layer.bias.any()
-    last = convolutions[-1].weight
-    assert last.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
-    assert last.abs().max() > 4 * last.std()  # normal, not uniform
+    widening = convolutions[7].weight
+    assert widening.shape == (512, 256, 3, 3)
+    assert widening.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
+    assert widening.abs().max() > 4 * widening.std()  # normal, not uniform
 
 
 def test_vgg_drops_half_before_each_of_the_two_hidden_layers():
