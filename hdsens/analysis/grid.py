@@ -96,6 +96,28 @@ def _baseline(setting: Setting, candidates: Sequence[Setting]) -> Setting | None
     return fitting[0] if fitting else None
 
 
+def baseline_rows(panel: Panel) -> NDArray[np.int64]:
+    """Point of the baseline at each point's own lr and shared factors, (n_points,); -1: none."""
+    found = settings(panel, "lr")
+    rows = np.full(len(panel.points), -1)
+    for setting, base in zip(found, baselines(found), strict=True):
+        if base is None or base is setting:
+            continue
+        of_base, of_setting, _ = shared_levels(base, setting)
+        rows[of_setting] = of_base
+        if base.zero_row is not None and setting.zero_row is not None:
+            rows[setting.zero_row] = base.zero_row
+    return rows
+
+
+def shared_levels(
+    one: Setting, other: Setting
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Points of two settings at the levels that both have, zero left out, and those levels."""
+    levels, at_one, at_other = np.intersect1d(one.levels, other.levels, return_indices=True)
+    return one.rows[at_one], other.rows[at_other], levels
+
+
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one[name] == other[name] for name in one.keys() & other.keys())
 

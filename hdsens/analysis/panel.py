@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from hdsens.analysis.intervals import Floats
 from hdsens.errors import InputError
 
 Bools = NDArray[np.bool_]
-REQUIRED = ("cell_id", "task", "arm", "baseline", "seed", "role", "outcome", "initial_loss")
+REQUIRED = ("cell_id", "task", "arm", "baseline", "seed", "role", "outcome")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Runs:
     """Cells of one role. All arrays are (n_points, n_seeds).
 
     Attributes:
+        cells: the rows they come from; `at`: their point and seed, two (n_cells,) indices.
         seeds: (n_seeds,).
         loss: capped loss L: a diverged cell, or one above its untrained model's loss, counts as
             that loss; NaN where there is no result.
@@ -35,6 +37,8 @@ class Runs:
         diverged, failed: outcomes; `expected`: the point's task was run with that seed.
     """
 
+    cells: pd.DataFrame
+    at: tuple[NDArray[np.int64], NDArray[np.int64]]
     seeds: NDArray[np.int64]
     loss: Floats
     initial: Floats
@@ -42,7 +46,7 @@ class Runs:
     failed: Bools
     expected: Bools
 
-    @property
+    @cached_property
     def used(self) -> Bools:
         """Cells with a result: completed or diverged."""
         return ~np.isnan(self.loss)
@@ -51,6 +55,12 @@ class Runs:
     def missing(self) -> Bools:
         """Cells that the task's other cells make one expect, and that are not there."""
         return self.expected & ~self.used & ~self.failed
+
+    def column(self, name: str) -> Floats:
+        """Spread a column of numbers over points and seeds; NaN where null, failed or missing."""
+        out = np.full(self.loss.shape, np.nan)
+        out[self.at] = self.cells[name].astype("float64")
+        return np.where(self.used, out, np.nan)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class Panel:
     account: Accounting
     restrictions: tuple[str, ...]
 
-    @property
+    @cached_property
     def pilot_mean(self) -> Floats:
         """Mean capped loss over the seeds that choose references, (n_points,)."""
         used = self.pilot.used
@@ -85,25 +95,24 @@ class Panel:
 
 
 def build_panel(
-    cells: pd.DataFrame, metric: str = "train_loss", factors: Sequence[str] | None = None
+    cells: pd.DataFrame, metric: str | None, factors: Sequence[str] | None = None
 ) -> Panel:
-    """Arrange a frame of cells.
+    """Arrange a frame of cells; without a metric every result has loss 0.
 
     Raises:
         InputError: a column is missing; the metric is not a loss or is null for a completed cell;
             two cells share task, arm, factors and seed.
     """
-    check_columns(cells, [*REQUIRED, metric])
+    check_columns(cells, [*REQUIRED, *(["initial_loss", metric] if metric else [])])
     account = accounting(cells)
     names = factor_names(cells, factors)
     rows = one_row_a_cell(cells)
-    check_metric(rows, metric)
     code, points = _points(rows, names)
     _check_one_cell_a_seed(rows, code)
     roles = _roles(rows)
     has_pilot = rows["task"].isin(roles.with_pilot).to_numpy()
     is_pilot = has_pilot & (rows["role"] == "pilot").to_numpy()
-    loss = capped_loss(rows, metric)
+    loss = capped_loss(rows, metric) if metric else _no_loss(rows)
     runs = _runs(rows, code, loss, points, ~is_pilot)
     return Panel(
         points,
@@ -141,6 +150,7 @@ def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
 
     L0 is the full training loss of the untrained model, also where the metric is a validation loss.
     """
+    check_metric(rows, metric)
     initial = rows["initial_loss"].astype("float64")
     if initial.isna().any():
         initial = initial.fillna(initial.groupby([rows["task"], rows["seed"]]).transform("mean"))
@@ -154,6 +164,11 @@ def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
     diverged = (rows["outcome"] == "diverged").to_numpy()
     with np.errstate(invalid="ignore"):
         return np.where(~diverged & (loss < l0), loss, l0), l0
+
+
+def _no_loss(rows: pd.DataFrame) -> tuple[Floats, Floats]:
+    nothing = np.where((rows["outcome"] == "failed").to_numpy(), np.nan, 0.0)
+    return nothing, nothing
 
 
 def _points(rows: pd.DataFrame, names: tuple[str, ...]) -> tuple[NDArray[np.int64], pd.DataFrame]:
@@ -225,4 +240,5 @@ def _runs(
     expected = present.groupby(points["task"].to_numpy()).transform("any").to_numpy()
     loss, initial = (spread(values[chosen]) for values in capped)
     failed = mark(outcome == "failed")
-    return Runs(seeds, loss, initial, mark(outcome == "diverged"), failed, expected)
+    diverged = mark(outcome == "diverged")
+    return Runs(rows[chosen], at, seeds, loss, initial, diverged, failed, expected)

@@ -9,10 +9,20 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.accounting import attach
+from hdsens.analysis.cross_task import cross_task_rows
 from hdsens.analysis.grid import Setting, baselines, decades_within, levels_per_decade, settings
 from hdsens.analysis.intervals import Floats, Interval, clopper_pearson, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.regret import interval_columns, panel_regret, reference_loss
+
+ACROSS_TASKS = [
+    "arm",
+    *(
+        f"{measure}{bound}"
+        for measure in ("cross_task_sensitivity", "effective_dimensionality")
+        for bound in ("", "_lower", "_upper")
+    ),
+]
 
 
 def sensitivity_table(
@@ -39,6 +49,8 @@ def sensitivity_table(
             it beside excess_loss: the same with the family's L*;
         divergence_rate: share of cells that diverged, lr = 0 in. Its Clopper-Pearson interval
             counts seeds, not cells, because cells of a seed are not independent.
+        with several tasks, cross_task_sensitivity and effective_dimensionality of the arm
+            (Adkins et al. 2024; see `cross_task_table`), with bootstrap bounds.
     Means carry `_lower`, `_upper`: 95%, Student t over seeds; none for a single seed.
 
     `attrs`: accounting, restrictions, factor, metric.
@@ -59,7 +71,12 @@ def sensitivity_table(
         for setting, base in zip(found, baselines(found), strict=True)
     ]
     notes = [*panel.restrictions, *level_restrictions(found, panel, factor)]
-    return attach(pd.DataFrame(rows), panel.account, notes, factor=factor, metric=metric)
+    table = pd.DataFrame(rows)
+    if len(set(panel.points["task"])) > 1:
+        across, left_out = cross_task_rows(panel, np.random.default_rng(0))
+        notes += left_out
+        table = table.merge(pd.DataFrame(across, columns=ACROSS_TASKS), on="arm", how="left")
+    return attach(table, panel.account, notes, factor=factor, metric=metric)
 
 
 def best_row(setting: Setting, panel: Panel) -> int | None:

@@ -1,0 +1,73 @@
+"""Frames of cells made ready for the tables: joined, two arms at a time, at an earlier budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from hdsens.analysis.accounting import check_columns, factor_names
+from hdsens.errors import InputError
+
+
+def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Put the cells of several studies into one frame, with all their factors.
+
+    `attrs["expected"]` is the sum where every frame has it, else absent.
+    """
+    parts = list(frames)
+    joined = pd.concat(
+        [part.dropna(axis="columns", how="all") for part in parts], ignore_index=True
+    )
+    joined = joined.reindex(columns=list(dict.fromkeys(c for part in parts for c in part.columns)))
+    joined.attrs = {"factors": list(dict.fromkeys(n for part in parts for n in factor_names(part)))}
+    expected = [part.attrs.get("expected") for part in parts]
+    if None not in expected:
+        joined.attrs["expected"] = sum(filter(None, expected))
+    return joined
+
+
+def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
+    """Cells of two arms, one as the other's baseline: any table or verdict then compares them.
+
+    Raises:
+        InputError: an arm that has no cells.
+    """
+    check_columns(cells, ["arm", "baseline", "outcome"])
+    for name in (arm, baseline):
+        if not (cells["arm"] == name).any():
+            raise InputError("arm", f"must be one of {', '.join(sorted(set(cells['arm'])))}", name)
+    two = cells[cells["arm"].isin([arm, baseline])]
+    pair = two.assign(baseline=pd.Series(baseline, index=two.index).where(two["arm"] == arm))
+    pair.attrs = {"factors": list(factor_names(cells))}
+    return pair
+
+
+def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Cells as they stood at a share of their budget, where the trace has a full evaluation.
+
+    `train_loss` and the validation columns are those of step ceil(share · steps); a cell that
+    diverged later is completed there, one that diverged by then is diverged.
+
+    Raises:
+        InputError: a cell that was still training has no evaluation at that step.
+    """
+    step = np.ceil(np.round(share * cells["steps"].to_numpy(dtype=float), 9))
+    columns = [c for c in ("train_loss", "valid_loss", "valid_accuracy") if c in traces]
+    wanted = pd.DataFrame({"cell_id": cells["cell_id"].to_numpy(), "step": step})
+    found = wanted.merge(traces[["cell_id", "step", *columns]], on=["cell_id", "step"], how="left")
+    then = cells.copy()
+    later = (cells["outcome"] == "diverged") & ~(cells["diverged_step"] <= step).to_numpy()
+    then["outcome"] = cells["outcome"].mask(later, "completed")
+    running = (then["outcome"] == "completed").to_numpy()
+    lost = int(np.isnan(found["train_loss"].to_numpy(dtype=float)[running]).sum())
+    if lost:
+        raise InputError(
+            f"traces: {lost} cells",
+            f"must be evaluated at {share:g} of the budget",
+            remedy=f"add {share:g} to the study's trace.evaluate",
+        )
+    for column in columns:
+        then[column] = np.where(running, found[column].to_numpy(dtype=float), np.nan)
+    return then
