@@ -1,0 +1,5 @@
+"""Results -> figures and one self-contained page, with no torch, ray or optuna imported."""
+
+from hdsens.report.page import render, write_report
+
+__all__ = ["render", "write_report"]

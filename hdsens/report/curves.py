@@ -1,0 +1,194 @@
+"""Final loss against initial lr: the base arm and HD at each hypergrad_lr."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+from matplotlib.ticker import NullFormatter
+from numpy.typing import NDArray
+
+from hdsens.report.families import Family
+from hdsens.report.figure import bare, plain_ticks
+from hdsens.report.level_axis import LevelAxis, draw_level_axis, level_axis
+from hdsens.report.palette import PRINT, Palette
+from hdsens.report.text import level
+
+MAX_CURVES = 6
+LOG_FROM_RATIO = 20.0
+MAX_NAME = 28
+BASE_LINE = {"lw": 2.0, "ls": (0, (4, 1.5))}
+HD_LINE = {"lw": 1.4, "ls": "-"}
+BASE_DOTS = {"marker": "s", "ms": 4.5, "zorder": 3}
+HD_DOTS = {"marker": "o", "ms": 3.5, "zorder": 4}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An arm at one level of hypergrad_lr (None for a base arm), over lr.
+
+    All arrays are (n_levels,), by rising lr: mean, lowest and highest capped loss over seeds,
+    seeds with a result, seeds that diverged.
+    """
+
+    arm: str
+    hypergrad_lr: float | None
+    lr: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    n_seeds: NDArray[np.int64]
+    n_diverged: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """What a legend calls it."""
+        return setting_name(self.arm, self.hypergrad_lr)
+
+
+def setting_name(arm: str, hypergrad_lr: float | None) -> str:
+    """An arm's name, shortened, with its level of hypergrad_lr (None or NaN for a base arm)."""
+    short = arm if len(arm) <= MAX_NAME else arm[: MAX_NAME - 1] + "…"
+    if hypergrad_lr is None or math.isnan(hypergrad_lr):
+        return short
+    return f"{short} {level(hypergrad_lr)}"
+
+
+def loss_curves(rows: pd.DataFrame, family: Family) -> tuple[Curve, ...]:
+    """Curves of a family, the base first, then by arm and hypergrad_lr.
+
+    Args:
+        rows: of `point_table`, one for each lr, arm and hypergrad_lr.
+        family: its arms decide the order.
+    """
+    curves = []
+    for arm in family.arms:
+        own = rows[rows["arm"] == arm.name]
+        for value, group in own.groupby("hypergrad_lr", dropna=False, sort=True):
+            curves.append(_curve(arm.name, value, group.sort_values("lr")))
+    return tuple(curves)
+
+
+def _curve(arm: str, hypergrad_lr: Any, group: pd.DataFrame) -> Curve:
+    real = {c: group[c].to_numpy(np.float64) for c in ("lr", "loss_mean", "loss_low", "loss_high")}
+    whole = {c: group[c].to_numpy(np.int64) for c in ("n_seeds", "n_diverged")}
+    value = None if pd.isna(hypergrad_lr) else float(hypergrad_lr)
+    return Curve(arm, value, *real.values(), *whole.values())
+
+
+def thin(curves: Sequence[Curve], most: int = MAX_CURVES) -> tuple[Curve, ...]:
+    """The base curves and, of the others, at most `most`, evenly chosen, ends included."""
+    base = [c for c in curves if c.hypergrad_lr is None]
+    others = [c for c in curves if c.hypergrad_lr is not None]
+    if len(others) <= most:
+        return tuple(curves)
+    chosen = np.linspace(0, len(others) - 1, most).round().astype(int)
+    return (*base, *(others[i] for i in chosen))
+
+
+def loss_limits(curves: Sequence[Curve], initial: float) -> tuple[float, float]:
+    """Lowest and highest loss to show; the untrained loss is always within."""
+    lows = [c.low[np.isfinite(c.low)] for c in curves]
+    highs = [c.high[np.isfinite(c.high)] for c in curves]
+    every = np.concatenate([*lows, *highs, [initial] if math.isfinite(initial) else []])
+    return (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
+
+
+def draw_loss_curves(
+    ax: Axes,
+    curves: Sequence[Curve],
+    *,
+    label: str = "training loss",
+    initial: float = math.nan,
+    limits: tuple[float, float] | None = None,
+    palette: Palette = PRINT,
+) -> Axes:
+    """Draw mean loss against lr, bands from the lowest to the highest seed.
+
+    lr = 0 stands apart, behind a break; a cross marks points where a seed diverged (its loss counts
+    as the untrained one, the dotted line).
+    """
+    limits = limits or loss_limits(curves, initial)
+    _loss_scale(ax, limits)
+    axis = level_axis(np.concatenate([c.lr for c in curves]))
+    colors = _colors(curves, palette)
+    for curve, color in zip(curves, colors, strict=True):
+        _draw_curve(ax, curve, axis, color)
+    if math.isfinite(initial):
+        ax.axhline(initial, color=palette.muted, lw=0.8, ls=(0, (1, 2)), zorder=1)
+        _write_at(ax, "untrained", (axis.limits[1], initial), palette.muted)
+    bare(ax)
+    ax.grid(axis="y", color=palette.rule, lw=0.6)
+    ax.set_axisbelow(True)
+    draw_level_axis(ax, axis, "initial lr")
+    ax.set_ylabel(f"{label} (nats)")
+    _legend(ax, len(curves))
+    return ax
+
+
+def _write_at(ax: Axes, text: str, place: tuple[float, float], color: str) -> None:
+    """A small word above a line, ending at `place`."""
+    word = Annotation(text, place, (0, 2), textcoords="offset points")
+    word.set(color=color, fontsize=7, ha="right", va="bottom")
+    ax.add_artist(word)
+
+
+def _loss_scale(ax: Axes, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if low > 0 and high / low >= LOG_FROM_RATIO:
+        ax.set_yscale("log")
+        ax.set_ylim(low / 1.3, high * 1.45)
+        ax.yaxis.set_major_formatter(plain_ticks)
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
+        ax.set_ylim(low - margin, high + 1.8 * margin)
+
+
+def _colors(curves: Sequence[Curve], palette: Palette) -> list[str]:
+    others = [c for c in curves if c.hypergrad_lr is not None]
+    shares = iter(np.linspace(0, 1, len(others)) if len(others) > 1 else [0.75])
+    return [
+        palette.base if c.hypergrad_lr is None else palette.ramp("hd", float(next(shares)))
+        for c in curves
+    ]
+
+
+def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, color: str) -> None:
+    x = axis.positions(curve.lr)
+    base = curve.hypergrad_lr is None
+    line: dict[str, Any] = {"color": color, **(BASE_LINE if base else HD_LINE)}
+    dots: dict[str, Any] = {"color": color, **(BASE_DOTS if base else HD_DOTS)}
+    positive = curve.lr > 0
+    ax.fill_between(
+        x[positive], curve.low[positive], curve.high[positive], color=color, alpha=0.16, lw=0
+    )
+    ax.plot(x[positive], curve.mean[positive], label=curve.name, **(line | dots))
+    zero = ~positive
+    ax.vlines(x[zero], curve.low[zero], curve.high[zero], color=color, lw=4, alpha=0.25)
+    ax.plot(x[zero], curve.mean[zero], ls="none", **dots)
+    lost = curve.n_diverged > 0
+    ax.plot(x[lost], curve.mean[lost], color=color, ls="none", marker="x", ms=9, mew=1.3, zorder=5)
+
+
+def _legend(ax: Axes, n: int) -> None:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    columns = 1 if n == 1 else min(3, math.ceil(n / 2))
+    handles, names = ax.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.2,
+        labelspacing=0.3,
+    )

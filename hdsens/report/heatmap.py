@@ -1,0 +1,242 @@
+"""Heatmaps over lr x hypergrad_lr, the base arm as a column beside, lr = 0 as a row apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from hdsens.report.palette import PRINT, Palette
+from hdsens.report.text import level, number
+
+MAX_NUMBERED = 400
+LOG_FROM_RATIO = 20.0
+SIGNS = {"diverged": "×", "failed": "!", "missing": "–"}
+BASE = "base"
+WHITE_BELOW = 0.195  # luminance where white and near-black contrast alike
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """What a heatmap shows; arrays are (n_lr, n_columns), lr falling so that zero is last.
+
+    Attributes:
+        lr: (n_lr,) levels. columns: (n_columns,) levels of hypergrad_lr, None for the base arm.
+        value: mean over seeds of what is shown, NaN where there is no result.
+        state: "completed", "diverged" (all seeds), "failed" or "missing".
+        n_seeds, n_diverged: seeds with a result, and those of them that diverged.
+        expected: seeds that a point should have.
+    """
+
+    lr: tuple[float, ...]
+    columns: tuple[float | None, ...]
+    value: NDArray[np.float64]
+    state: NDArray[np.str_]
+    n_seeds: NDArray[np.int64]
+    n_diverged: NDArray[np.int64]
+    expected: int
+
+
+def heatmap(rows: pd.DataFrame, base: str | None, value: str = "loss_mean") -> Heatmap:
+    """Arrange rows of `point_table`: those of one arm, and of its base arm if it has one."""
+    is_base = (rows["arm"] == base) & rows["hypergrad_lr"].isna()
+    levels = sorted(set(rows.loc[~is_base, "hypergrad_lr"].dropna()))
+    columns = [None] * bool(is_base.any() or not levels) + levels
+    lr = sorted(set(rows["lr"]), reverse=True)
+    column = [columns.index(None if pd.isna(h) else h) for h in rows["hypergrad_lr"]]
+    at = ([lr.index(v) for v in rows["lr"]], column)
+    shape = (len(lr), len(columns))
+
+    def spread(name: str) -> NDArray[np.int64]:
+        out = np.zeros(shape, dtype=np.int64)
+        out[at] = rows[name]
+        return out
+
+    values = np.full(shape, np.nan)
+    values[at] = rows[value]
+    counts = {n: spread(n) for n in ("n_seeds", "n_diverged", "n_failed", "n_missing")}
+    expected = int((counts["n_seeds"] + counts["n_failed"] + counts["n_missing"]).max())
+    state = _state(counts["n_seeds"], counts["n_diverged"], counts["n_failed"])
+    return Heatmap(
+        tuple(lr), tuple(columns), values, state, counts["n_seeds"], counts["n_diverged"], expected
+    )
+
+
+def _state(used: Any, diverged: Any, failed: Any) -> NDArray[np.str_]:
+    state = np.full(used.shape, "completed", dtype="<U9")
+    state[(used > 0) & (diverged == used)] = "diverged"
+    state[used == 0] = "missing"
+    state[(used == 0) & (failed > 0)] = "failed"
+    return state
+
+
+def color_norm(values: Sequence[NDArray[np.float64]], limits: tuple[float, float]) -> Normalize:
+    """One scale for several heatmaps: log where the values span much; `limits` if all are empty."""
+    every = np.concatenate([v[np.isfinite(v)] for v in values])
+    low, high = (float(every.min()), float(every.max())) if every.size else limits
+    if low > 0 and high / low >= LOG_FROM_RATIO:
+        return LogNorm(low, high)
+    return Normalize(low, high if high > low else low + 1.0)
+
+
+def color_map() -> ListedColormap:
+    """Dark is low: seaborn's mako, without its ends, so that marks stay visible in light and dark.
+
+    Lightness alone carries the order, which every kind of colour vision sees.
+    """
+    return ListedColormap(sns.color_palette("mako", 64)[9:60], name="hdsens")
+
+
+def size(shown: Heatmap) -> tuple[float, float]:
+    """Width and height in inches."""
+    n_rows, n_columns = shown.value.shape
+    bar = 0.0 if _numbered(shown) else 0.8
+    return 0.85 + bar + min(0.56 * max(n_columns, 3), 7.0), 0.75 + min(0.3 * max(n_rows, 2), 7.0)
+
+
+def draw_heatmap(
+    ax: Axes,
+    shown: Heatmap,
+    *,
+    norm: Normalize | None = None,
+    label: str = "training loss",
+    palette: Palette = PRINT,
+) -> Axes:
+    """Draw a heatmap; crosses mark divergence, other signs failed and missing points."""
+    norm = norm or color_norm([shown.value], (0.0, 1.0))
+    visible = shown.state == "completed"
+    numbered = _numbered(shown)
+    sns.heatmap(
+        np.where(visible, shown.value, np.nan),
+        ax=ax,
+        norm=norm,
+        cmap=color_map(),
+        cbar=False,
+        mask=~visible,
+        annot=_texts(shown) if numbered else None,
+        fmt="",
+        annot_kws={"size": 7.5, "linespacing": 0.95},
+        linewidths=0.8 if numbered else 0,
+        linecolor=palette.paper,
+        rasterized=not numbered,
+        xticklabels=[BASE if c is None else level(c) for c in shown.columns]
+        if numbered
+        else "auto",
+        yticklabels=[level(v) for v in shown.lr] if numbered else "auto",
+    )
+    _readable(ax, shown, norm)
+    if not numbered:
+        _thinned_ticks(ax, shown)
+        _color_bar(ax, label)
+    _mark_others(ax, shown, palette)
+    _separate(ax, shown, palette)
+    ax.tick_params(length=0, axis="both")
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=0)
+    ax.set_ylabel("initial lr")
+    ax.set_xlabel("hypergrad_lr" if any(c is not None for c in shown.columns) else "")
+    return ax
+
+
+def _numbered(shown: Heatmap) -> bool:
+    return shown.value.size <= MAX_NUMBERED and shown.value.shape[1] <= 12
+
+
+def _texts(shown: Heatmap) -> NDArray[np.str_]:
+    """The number in each cell; below it what is unusual about its seeds."""
+    texts = np.full(shown.value.shape, "", dtype="<U32")
+    for at, value in np.ndenumerate(shown.value):
+        n, lost = shown.n_seeds[at], shown.n_diverged[at]
+        notes = [f"×{lost}/{n}"] * bool(lost) + [f"n={n}"] * bool(n < shown.expected)
+        texts[at] = "\n".join([number(value), " ".join(notes)]) if notes else number(value)
+    return texts
+
+
+def _readable(ax: Axes, shown: Heatmap, norm: Normalize) -> None:
+    """White or black numbers, whichever stands out more from its cell (WCAG contrast)."""
+    for text in ax.texts:
+        x, y = text.get_position()
+        red, green, blue, _ = color_map()(norm(shown.value[int(y), int(x)]))
+        linear = [((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        text.set_color("#ffffff" if luminance < WHITE_BELOW else "#101418")
+
+
+def _thinned_ticks(ax: Axes, shown: Heatmap) -> None:
+    n_rows, n_columns = shown.value.shape
+    for axis, n, levels in ((ax.yaxis, n_rows, shown.lr), (ax.xaxis, n_columns, shown.columns)):
+        chosen = sorted({*range(0, n, math.ceil(n / 8)), n - 1})
+        names = [BASE if levels[i] is None else level(levels[i]) for i in chosen]
+        axis.set_ticks([i + 0.5 for i in chosen], names)
+
+
+def _color_bar(ax: Axes, label: str) -> None:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(ax.collections[0], ax=ax, aspect=30, pad=0.02, label=f"{label} (nats)")
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
+    bar.outline.set_visible(False)
+
+
+def _mark_others(ax: Axes, shown: Heatmap, palette: Palette) -> None:
+    small = _numbered(shown)
+    for (row, column), state in np.ndenumerate(shown.state):
+        if state == "completed":
+            continue
+        box: dict[str, Any] = {"facecolor": palette.wash, "edgecolor": palette.muted, "lw": 0}
+        if state == "diverged":
+            box["hatch"] = "xxxx" if small else None
+        elif state == "missing":
+            box |= {"facecolor": "none", "lw": 0.6, "ls": (0, (2, 2))}
+        inset = 0.04 if small else 0.0
+        corner, side = (column + inset, row + inset), 1 - 2 * inset
+        ax.add_patch(Rectangle(corner, side, side, rasterized=not small, **box))
+        if small:
+            _sign(ax, column, row, str(state), palette)
+
+
+def _sign(ax: Axes, column: int, row: int, state: str, palette: Palette) -> None:
+    plate = {"boxstyle": "round,pad=0.15", "fc": palette.wash, "ec": "none"}
+    ax.text(
+        column + 0.5,
+        row + 0.5,
+        SIGNS[state],
+        ha="center",
+        va="center",
+        fontsize=8,
+        color=palette.ink,
+        bbox=plate if state == "diverged" else None,
+    )
+
+
+def _separate(ax: Axes, shown: Heatmap, palette: Palette) -> None:
+    """Set lr = 0 and the base arm apart, and mark the axis as broken there."""
+    gap: dict[str, Any] = {"color": palette.paper, "lw": 5, "zorder": 4}
+    n_rows, n_columns = shown.value.shape
+    if shown.lr[-1] == 0 and n_rows > 1:
+        ax.axhline(n_rows - 1, **gap)
+        _break(ax, 0.0, n_rows - 1.0, "y", palette)
+    if shown.columns[0] is None and n_columns > 1:
+        ax.axvline(1, **gap)
+    if 0.0 in shown.columns and shown.columns[-1] != 0.0:
+        at = shown.columns.index(0.0) + 1.0
+        ax.axvline(at, **gap)
+        _break(ax, at, float(n_rows), "x", palette)
+
+
+def _break(ax: Axes, x: float, y: float, side: str, palette: Palette) -> None:
+    for shift in (-1, 1):
+        stroke = [(-1.5 + 2 * shift, -4.0), (1.5 + 2 * shift, 4.0)]
+        if side == "y":
+            stroke = [(-4.0, -1.5 + 2 * shift), (4.0, 1.5 + 2 * shift)]
+        ax.plot(x, y, marker=stroke, ms=8, mew=0.8, mec=palette.ink, clip_on=False, zorder=6)

@@ -1,0 +1,79 @@
+"""Colours by role, in two sets: plain ones for files, and stand-ins that a page's style fills."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+ROLES = ("ink", "muted", "rule", "paper", "base", "wash")
+_ROLE_MARK = "#0101"
+_RAMP_MARKS = {"hd": "#0102", "lr": "#0103"}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Hex colours by role.
+
+    Attributes:
+        ink, muted: text and axes; rule: grid lines; paper: behind a figure.
+        base: the base arm; wash: cells of a heatmap without a number.
+        hd, lr: ends of the ramps for levels of hypergrad_lr and of lr; empty in a page's set.
+    """
+
+    ink: str
+    muted: str
+    rule: str
+    paper: str
+    base: str
+    wash: str
+    hd: tuple[str, ...] = ()
+    lr: tuple[str, ...] = ()
+
+    def ramp(self, name: str, share: float) -> str:
+        """Colour at `share` (0 to 1) of the ramp `hd` or `lr`."""
+        ends = getattr(self, name)
+        if not ends:
+            return f"{_RAMP_MARKS[name]}{round(100 * share):02x}"
+        return to_hex(LinearSegmentedColormap.from_list(name, ends)(share))
+
+
+PRINT: Final = Palette(
+    ink="#1b2127",
+    muted="#5b6570",
+    rule="#dfe3e7",
+    paper="#ffffff",
+    base="#66707b",
+    wash="#e9ecef",
+    hd=("#f0a35e", "#a82c00"),
+    lr=("#8fb8d8", "#12395c"),
+)
+"""For figures in files of their own."""
+
+PAGE: Final = Palette(
+    ink=f"{_ROLE_MARK}00",
+    muted=f"{_ROLE_MARK}01",
+    rule=f"{_ROLE_MARK}02",
+    paper=f"{_ROLE_MARK}03",
+    base=f"{_ROLE_MARK}04",
+    wash=f"{_ROLE_MARK}05",
+)
+"""For figures inside a page: `use_css` turns these into the page's variables."""
+
+
+def use_css(svg: str) -> str:
+    """Replace the stand-in colours of an SVG by variables of the page, `var(--ink)` and so on.
+
+    Ramps become mixtures of their two ends, `--hd-low` and `--hd-high`, so one figure serves light,
+    dark and paper.
+    """
+    for name, mark in _RAMP_MARKS.items():
+        svg = re.sub(f"{mark}([0-9a-f]{{2}})", partial(_mixture, name), svg)
+    return re.sub(f"{_ROLE_MARK}([0-9a-f]{{2}})", lambda m: f"var(--{ROLES[int(m[1], 16)]})", svg)
+
+
+def _mixture(name: str, mark: re.Match[str]) -> str:
+    return f"color-mix(in oklab, var(--{name}-high) {int(mark[1], 16)}%, var(--{name}-low))"

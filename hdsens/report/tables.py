@@ -1,0 +1,115 @@
+"""Frames as tables for the page: what a column is called, and each value as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from hdsens.report.text import interval, level, number, share
+
+MAX_ROWS = 400
+
+COLUMNS = {
+    "regret_mean": ("mean regret", "0 = as good as the family's best, 1 = as bad as untrained"),
+    "regret_below": ("below best lr", "mean regret over levels below the base arm's best lr"),
+    "regret_above": ("above best lr", "mean regret over levels above the base arm's best lr"),
+    "regret_zero": ("at lr = 0", "mean regret at lr = 0"),
+    "regret_median": ("median regret", ""),
+    "regret_worst": ("worst", "highest regret"),
+    "regret_cvar": ("worst quarter", "mean regret of the worst quarter of the seeds"),
+    "decades_within_5pct": ("good decades", "decades of lr with a mean regret of at most 0.05"),
+    "best_level": ("best lr", "nonzero level with the lowest mean loss"),
+    "gap_at_best": ("gap at best lr", "regret at its best lr minus the base arm's at its best"),
+    "lr_sensitivity": ("lr sensitivity", "mean loss above the arm's own best, in nats"),
+    "divergence_rate": ("diverged share", ""),
+    "loss_mean": ("mean loss", "nats; a diverged seed counts as untrained"),
+    "loss_low": ("lowest", "loss of the best seed, nats"),
+    "loss_high": ("highest", "loss of the worst seed, nats"),
+    "n_seeds": ("seeds", "seeds with a result"),
+    "n_cells": ("cells", "cells with a result"),
+    "n_diverged": ("diverged", "of these, diverged"),
+    "n_failed": ("failed", "raised an exception: no result"),
+    "n_missing": ("missing", "did not run"),
+}
+IN_NATS = ("loss_mean", "loss_low", "loss_high", "lr_sensitivity", "excess_loss")
+SUMMARY = ("regret_mean", "regret_zero", "n_diverged")
+SENSITIVITY = (
+    "regret_mean",
+    "regret_below",
+    "regret_above",
+    "regret_zero",
+    "gap_at_best",
+    "best_level",
+    "decades_within_5pct",
+    "lr_sensitivity",
+    "n_seeds",
+    "n_cells",
+    "n_diverged",
+    "n_failed",
+    "n_missing",
+)
+REGRET = (
+    "regret_mean",
+    "regret_median",
+    "regret_worst",
+    "loss_mean",
+    "loss_low",
+    "loss_high",
+    "n_seeds",
+    "n_diverged",
+    "n_failed",
+    "n_missing",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: the frame's name, the heading, and what it means."""
+
+    name: str
+    heading: str
+    meaning: str
+    is_label: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text; `left_out` rows of the frame are not in it."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left_out: int = 0
+
+
+def table(frame: pd.DataFrame, labels: Sequence[str], columns: Sequence[str]) -> Table:
+    """Rows of a frame: `labels` name a row (null ones are left out), `columns` measure it.
+
+    A column with `_lower` and `_upper` beside it shows its interval.
+    """
+    labels = [name for name in labels if name in frame and frame[name].notna().any()]
+    heads = [Column(name, name, "", True) for name in labels]
+    heads += [Column(name, *COLUMNS[name], False) for name in columns if name in frame]
+    shown = frame.head(MAX_ROWS)
+    texts = [_column(shown, head) for head in heads]
+    rows = tuple(zip(*texts, strict=True))
+    return Table(tuple(heads), rows, len(frame) - len(shown))
+
+
+def _column(frame: pd.DataFrame, head: Column) -> list[str]:
+    values = frame[head.name].tolist()
+    if head.is_label or head.name == "best_level":
+        return [_label(value) for value in values]
+    if head.name.startswith("n_"):
+        return [f"{value:,}" for value in values]
+    write = number if head.name in IN_NATS else share
+    if f"{head.name}_lower" in frame:
+        low, high = (frame[f"{head.name}_{end}"].tolist() for end in ("lower", "upper"))
+        return [interval(*three, write) for three in zip(values, low, high, strict=True)]
+    return [write(value) for value in values]
+
+
+def _label(value: Any) -> str:
+    return "–" if value is None or (isinstance(value, float) and pd.isna(value)) else level(value)
