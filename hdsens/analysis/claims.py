@@ -107,15 +107,20 @@ def never_worse(base: Floats, hd: Floats, eligible: ArrayLike, margins: Margins)
     return Decision(np.asarray(supported), p, effect)
 
 
-def not_harder_to_tune(contrast: Floats, margins: Margins) -> Decision:
+def not_harder_to_tune(base: Floats, hd: Floats, margins: Margins) -> Decision:
     """C4, two hyperparameters are not harder to tune than one.
 
+    Not supported for an arm whose tuning never beats the untrained model (regret 1), however bad
+    the base is too: that would be true and empty.
+
     Args:
-        contrast: (..., n_draws, n_seeds) HD minus base, expected best of k draws.
+        base, hd: (..., n_draws, n_seeds) expected best regret of k draws, k rising.
         margins: `tuning`.
     """
+    contrast = hd - base
     effect = mean_interval(contrast)
-    supported = (effect.upper < margins.tuning).all(axis=-1) & (contrast.shape[-2] > 0)
+    learns = mean_interval(hd[..., -1, :]).estimate < 1
+    supported = learns & (effect.upper < margins.tuning).all(axis=-1)
     p = np.minimum(2 * exceeds_p(contrast, margins.tuning), 1.0)
     return Decision(np.asarray(supported), p, effect)
 
