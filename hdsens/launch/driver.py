@@ -14,7 +14,6 @@ from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Resources
 from hdsens.packs import DEFAULT_SIZE, Pack, pack_cells
-from hdsens.report import write_report
 from hdsens.store import Status, Store, read_results
 from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
@@ -68,6 +67,8 @@ def run(
         store.write_run(provenance(executor, resources))
         packs = store.plan(missing, pack_cells(missing, study, pack_size))
         _train(study, store, packs, store.status(cells), executor, address, resources)
+    from hdsens.report import write_report  # workers import this package and draw nothing
+
     report = write_report([read_results(store.folder)], store.folder / "report.html")
     return RunSummary(store.folder, report, store.status(cells))
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 # Read when ray is imported. No usage report leaves the machine, workers stay in the folder where
-# they were started, and Tune neither logs each result to files nor snapshots its driver often:
-# the store is what a run leaves behind.
+# they were started, and Tune neither logs each result to files, nor snapshots its driver often, nor
+# prints beside our progress bar: the store is what a run leaves behind.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
 from ray import tune
@@ -82,12 +83,15 @@ def train_on_ray(
                 name="run",
                 storage_path=scratch,
                 callbacks=[counter],
+                # The store is the checkpoint; Tune would ask a class for one at each trial's end.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=0,
             ),
         )
-        tuner.fit()
-        _write_lost(study, store, packs, counter.lost)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        results = tuner.fit()
+        _write_lost(study, store, packs, _lost(results))
 
 
 @dataclass(frozen=True)
@@ -142,12 +146,15 @@ class PackTrial(tune.Trainable):
 
 
 class _Counter(tune.Callback):  # type: ignore[misc] # ray ships no types
-    """Adds up what the trials report, and notes the packs that Tune gave up."""
+    """Adds up what the trials report."""
 
     def __init__(self, progress: CellProgress) -> None:
         self._progress = progress
         self._ended: dict[str, Mapping[str, int]] = {}
-        self.lost: dict[str, BaseException] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks for a restore of its own, which is never used."""
+        return {}
 
     def on_trial_result(
         self,
@@ -160,12 +167,6 @@ class _Counter(tune.Callback):  # type: ignore[misc] # ray ships no types
         self._ended[trial.trial_id] = result["ended"]
         totals = sum((Counter(ended) for ended in self._ended.values()), Counter())
         self._progress.show(totals)
-
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        error = trial.get_pickled_error()
-        self.lost[trial.config["pack"]] = getattr(error, "cause", None) or error
 
 
 @contextmanager
@@ -213,6 +214,12 @@ def _reservation(resources: Resources) -> dict[str, float]:
             "ask for less, or join a larger node",
         )
     return {"cpu": wanted["CPU"], "gpu": wanted["GPU"]}
+
+
+def _lost(results: tune.ResultGrid) -> dict[str, BaseException]:
+    """The packs that Tune gave up, by pack_id, with their last error."""
+    errors = ((r.config["pack"], r.error) for r in results if r.error is not None)
+    return {pack_id: getattr(error, "cause", None) or error for pack_id, error in errors}
 
 
 def _write_lost(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from hdsens.cells import Cell
-from hdsens.records import CellRecord, PackRecord
+from hdsens.records import CellRecord, PackRecord, failure
 from hdsens.study import Study
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
@@ -19,6 +19,8 @@ from hdsens.training.plain import train_cells
 class PackTraining:
     """The cells of a pack in training; iterate to train them, one record as each is ready.
 
+    What stops all of them, such as data that cannot be read, makes the rest of the pack `failed`.
+
     Args:
         study: the study that the cells are of.
         cells: the members, all of one seed and batch size.
@@ -26,7 +28,7 @@ class PackTraining:
         threads: CPU threads; part of what makes two runs equal bit for bit.
 
     Raises:
-        InputError: the device is not there; while iterating: the data are not there.
+        InputError: the device is not there.
     """
 
     def __init__(
@@ -40,6 +42,14 @@ class PackTraining:
         self._ready: list[CellRecord] = []
 
     def __iter__(self) -> Iterator[CellRecord]:
+        try:
+            yield from self._train()
+        except Exception as error:  # a pack that cannot go on must not stop the others
+            for cell in self._cells[len(self._ready) :]:
+                self._ready.append(failure(cell, error))
+                yield self._ready[-1]
+
+    def _train(self) -> Iterator[CellRecord]:
         task = self._study.task
         with training_environment(getattr(torch, task.dtype), self._threads):
             job = Job(self._study, load_examples(task, self._device), self._device)
