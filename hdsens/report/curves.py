@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
@@ -122,7 +121,6 @@ def draw_loss_curves(
         _draw_curve(ax, curve, axis, color)
     if math.isfinite(initial):
         ax.axhline(initial, color=palette.muted, lw=0.8, ls=(0, (1, 2)), zorder=1)
-        _write_at(ax, "untrained", (axis.limits[1], initial), palette.muted)
     bare(ax)
     ax.grid(axis="y", color=palette.rule, lw=0.6)
     ax.set_axisbelow(True)
@@ -130,13 +128,6 @@ def draw_loss_curves(
     ax.set_ylabel(f"{label} (nats)")
     _legend(ax, len(curves))
     return ax
-
-
-def _write_at(ax: Axes, text: str, place: tuple[float, float], color: str) -> None:
-    """A small word above a line, ending at `place`."""
-    word = Annotation(text, place, (0, 2), textcoords="offset points")
-    word.set(color=color, fontsize=7, ha="right", va="bottom")
-    ax.add_artist(word)
 
 
 def _loss_scale(ax: Axes, limits: tuple[float, float]) -> None:

@@ -119,6 +119,8 @@ def draw_heatmap(
         np.where(visible, shown.value, np.nan),
         ax=ax,
         norm=norm,
+        vmin=norm.vmin,
+        vmax=norm.vmax,
         cmap=color_map(),
         cbar=False,
         mask=~visible,

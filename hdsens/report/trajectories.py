@@ -17,6 +17,7 @@ from hdsens.report.text import level
 
 MAX_PATHS = 14
 MAX_STEPS = 120
+MAX_GROWTH = 100.0
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,14 @@ def thin_paths(paths: Sequence[Path], most: int = MAX_PATHS) -> tuple[Path, ...]
 
 
 def lr_limits(paths: Sequence[Path]) -> tuple[float, float, float]:
-    """Lowest and highest lr, and the smallest positive initial one (where the log part begins)."""
+    """Lowest and highest lr to show, and the smallest positive initial one, where the log begins.
+
+    An lr that explodes is followed to `MAX_GROWTH` times the highest initial one, on both sides.
+    """
     every = np.concatenate([p.lr for p in paths]) if paths else np.array([0.0, 1.0])
     positive = [p.initial_lr for p in paths if p.initial_lr > 0] or [1e-3]
-    return float(every.min()), float(every.max()), min(positive)
+    most = MAX_GROWTH * max(positive)
+    return max(float(every.min()), -most), min(float(every.max()), most), min(positive)
 
 
 def draw_lr_paths(

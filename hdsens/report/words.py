@@ -28,6 +28,9 @@ def answers(rows: pd.DataFrame, family: Family) -> list[str]:
     settings differ where their 95% intervals do not meet, which is stricter than a test of the
     difference.
     """
+    if len(rows) and (rows["n_diverged"] == rows["n_cells"]).all():
+        names = join([arm.name for arm in family.arms])
+        return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
     if family.base is None or not family.others:
         return [_alone(rows, arm.name) for arm in family.arms]
     base = rows[rows["arm"] == family.base.name]

@@ -1,0 +1,170 @@
+"""Every number on the page is the analysis' number, and the pictures' numbers are the cells'."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_html import Page
+from report_studies import paper_study, results
+
+from hdsens.analysis import accounting, regret_table, sensitivity_table
+from hdsens.report.curves import loss_curves, thin
+from hdsens.report.families import families
+from hdsens.report.heatmap import heatmap
+from hdsens.report.points import family_points, point_table
+from hdsens.report.tables import IN_NATS, REGRET, SENSITIVITY
+from hdsens.report.text import read_number
+from hdsens.report.trajectories import lr_paths
+from hdsens.store import Results
+
+
+def capped(cells: pd.DataFrame) -> pd.Series:
+    """The loss that counts: a diverged cell's, or a worse one's, is the untrained model's."""
+    loss = cells["train_loss"].where(cells["outcome"] == "completed", cells["initial_loss"])
+    return loss.clip(upper=cells["initial_loss"])
+
+
+def assert_reads(text: str, row: pd.Series, column: str) -> None:
+    """`text` is the value to the digits written, with its interval where it has one."""
+    shown = re.findall(r"[^\[\],\s]+", text)
+    names = [column]
+    if f"{column}_lower" in row and not np.isnan(row[f"{column}_lower"]):
+        names += [f"{column}_lower", f"{column}_upper"]
+    assert len(shown) == len(names)
+    for word, name in zip(shown, names, strict=True):
+        value = float(row[name])
+        rough = abs(value) * 0.005 if column in IN_NATS else 0.0
+        assert read_number(word.replace(",", "")) == pytest.approx(
+            value, abs=max(rough, 0.0005), nan_ok=True
+        ), (name, text)
+
+
+def labelled(frame: pd.DataFrame, row: dict[str, str]) -> pd.Series:
+    rows = frame[frame["arm"] == row["arm"]]
+    for factor in ("lr", "hypergrad_lr"):
+        if factor in row:
+            level = read_number(row[factor])
+            rows = rows[rows[factor].isna() if np.isnan(level) else rows[factor] == level]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_regret_tables_hold_every_point_with_the_analysis_numbers(
+    partial: Results, partial_page: Page
+) -> None:
+    regret = regret_table(partial.cells)
+    loss = capped(partial.cells).groupby(
+        [partial.cells[c] for c in ("arm", "lr", "hypergrad_lr")], dropna=False
+    )
+    regret["loss_low"], regret["loss_high"] = loss.min().to_numpy(), loss.max().to_numpy()
+    shown = [row for table in partial_page.named("regret") for row in table.dicts()]
+    assert len(shown) == len(regret) == 84
+    for row in shown:
+        expected = labelled(regret, row)
+        for column in REGRET:
+            assert_reads(row[column], expected, column)
+
+
+def test_sensitivity_tables_hold_every_setting(partial: Results, partial_page: Page) -> None:
+    sensitivity = sensitivity_table(partial.cells)
+    shown = [row for table in partial_page.named("sensitivity") for row in table.dicts()]
+    assert len(shown) == len(sensitivity) == 12
+    for row in shown:
+        expected = labelled(sensitivity, row)
+        for column in set(SENSITIVITY) - {"best_level"}:
+            assert_reads(row[column], expected, column)
+        assert read_number(row["best_level"]) == expected["best_level"]
+
+
+def test_counts_are_the_analysis_counts(partial: Results, partial_page: Page) -> None:
+    account = accounting(partial.cells)
+    assert partial_page.counts == {
+        name: str(getattr(account, name))
+        for name in ("expected", "completed", "diverged", "failed", "missing")
+    }
+    assert (account.expected, account.failed, account.missing) == (252, 3, 2)
+    assert "2 cells of 252 did not run yet and 3 cells failed" in partial_page.text
+
+
+def test_heatmap_holds_mean_capped_loss_and_state_of_every_point(partial: Results) -> None:
+    cells = partial.cells.assign(counted=capped(partial.cells))
+    rows = point_table(partial.cells)
+    shown = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
+    assert shown.lr == (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.0)
+    assert shown.columns == (None, 1e-4, 1e-2, 1.0)
+    for (i, j), value in np.ndenumerate(shown.value):
+        arm = "sgd" if j == 0 else "sgd_hd"
+        at = cells[(cells["arm"] == arm) & (cells["lr"] == shown.lr[i])]
+        at = at if j == 0 else at[at["hypergrad_lr"] == shown.columns[j]]
+        used = at[at["outcome"] != "failed"]
+        assert value == pytest.approx(used["counted"].mean())
+        lost = int((used["outcome"] == "diverged").sum())
+        assert (shown.n_seeds[i, j], shown.n_diverged[i, j]) == (len(used), lost)
+        assert shown.state[i, j] == ("diverged" if lost == len(used) else "completed")
+    assert shown.n_seeds[shown.lr.index(0.1), 0] == 2
+    assert "diverged" in shown.state
+    assert shown.expected == 3
+
+
+def test_heatmap_tells_failed_from_missing() -> None:
+    study = paper_study(seeds=1)
+    shown = results(study, failed=[1, 8], missing=[2])
+    rows = point_table(shown.cells)
+    state = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd").state
+    assert state[-2, 0] == "failed"  # lr 1e-4
+    assert state[-1, 2] == "failed"  # lr 0, second level of hypergrad_lr
+    whole = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
+    assert whole.state[whole.lr.index(1e-3), 0] == "missing"
+
+
+def test_numbers_in_the_heatmap_figures_are_the_means(partial: Results, partial_html: str) -> None:
+    figures = re.findall(r'aria-label="sgd_hd, with sgd beside it.*?</svg>', partial_html, re.S)
+    assert len(figures) == 1
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", figures[0])
+    rows = point_table(partial.cells)
+    shown = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
+    numbers = [t for t in texts if re.fullmatch(r"\d+\.\d\d+", t)]
+    drawn = [float(t) for t in numbers][-int((shown.state == "completed").sum()) :]
+    assert drawn == pytest.approx(shown.value[shown.state == "completed"], rel=0.006)
+
+
+def test_curves_hold_mean_and_extremes_over_seeds(partial: Results) -> None:
+    cells = partial.cells.assign(counted=capped(partial.cells))
+    family = families(partial.study)[1]
+    curves = loss_curves(family_points(point_table(partial.cells), family), family)
+    assert [c.name for c in curves] == ["sgdn", "sgdn_hd 1e-4", "sgdn_hd 1e-3", "sgdn_hd 0.01"]
+    own = cells[(cells["arm"] == "sgdn_hd") & (cells["hypergrad_lr"] == 1e-2)]
+    by_lr = own.groupby("lr")["counted"]
+    assert curves[3].lr.tolist() == [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
+    assert curves[3].mean == pytest.approx(by_lr.mean().to_numpy())
+    assert curves[3].low == pytest.approx(by_lr.min().to_numpy())
+    assert curves[3].high == pytest.approx(by_lr.max().to_numpy())
+    assert curves[3].n_diverged.sum() == (own["outcome"] == "diverged").sum() > 0
+
+
+def test_thinned_curves_keep_the_base_and_both_ends() -> None:
+    levels = [10.0**-e for e in range(12)]
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    arms[1]["hypergrad_lr"] = levels
+    study = paper_study(arms=arms, seeds=1)
+    family = families(study)[0]
+    few = thin(loss_curves(point_table(results(study).cells), family))
+    assert [c.arm for c in few] == ["sgd"] + ["sgd_hd"] * 6
+    assert (few[1].hypergrad_lr, few[-1].hypergrad_lr) == (1e-11, 1.0)
+
+
+def test_lr_paths_are_medians_over_seeds_from_every_initial_lr(partial: Results) -> None:
+    cells = partial.cells
+    own = cells[(cells["arm"] == "adam_hd") & (cells["hypergrad_lr"] == 1e-2)]
+    paths = lr_paths(own, partial.traces)
+    assert [p.initial_lr for p in paths] == [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.0]
+    ids = own.loc[own["lr"] == 0, "cell_id"]
+    lr = partial.traces[partial.traces["cell_id"].isin(ids)].pivot_table(
+        index="step", columns="cell_id", values="lr"
+    )
+    assert paths[-1].lr == pytest.approx(np.median(lr, axis=1))
+    assert paths[-1].lr[0] == 0 < paths[-1].lr[-1]
+    assert paths[-1].n_seeds == 3
