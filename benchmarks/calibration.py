@@ -42,9 +42,9 @@ ROBUST = np.array([0.03, 0.03, 0.03, 0.03, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0
 HEAD = """# Calibration of intervals and verdicts
 
 `python -m benchmarks.calibration --studies {studies} --seed {seed}` printed this page (numpy
-{numpy}): {studies} simulated studies a row, so a rate near 0.05 is known to ±0.007. What the rows are
-is in `benchmarks/calibration.py`; what they teach is in [measures.md](measures.md). In the verdict
-tables + is the share supported, − the share refuted; the rest is inconclusive."""
+{numpy}): {studies} simulated studies a row, so a rate near 0.05 is known to ±0.007. What the rows
+are is in `benchmarks/calibration.py`; what they teach is in [measures.md](measures.md). In the
+verdict tables + is the share supported, − the share refuted; the rest is inconclusive."""
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 NOISE: Mapping[str, Noise] = {

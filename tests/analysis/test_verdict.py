@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from cell_frames import L0, cell, frame, hd_cell
+
+from hdsens.analysis import Verdict, against, verdict
+from hdsens.errors import InputError
+
+RATES = [float(f"{10**e:.6g}") for e in np.arange(-4, 0.1, 0.5)]
+BASE = [1.0, 0.95, 0.8, 0.5, 0.2, 0.04, 0.0, 0.3, 1.0]  # regret of the base at RATES
+PROTOCOL = {"pilot_seeds": [100, 101, 102], "primary": {"sgd_hd": {"hypergrad_lr": 1e-3}}}
+Loss = Callable[[float, int], float | None]
+
+
+def curve(regrets: list[float], spread: float = 0.002) -> Loss:
+    """Loss by lr and seed: L* = 0 and L0 = 2, so regret 1 is a loss of 2; None diverges."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(len(regrets), 1000)) * spread
+
+    def loss(lr: float, seed: int) -> float | None:
+        i = RATES.index(lr)
+        return L0 * (regrets[i] + noise[i, seed]) if regrets[i] < 1 else None
+
+    return loss
+
+
+@dataclass(frozen=True)
+class Design:
+    base: Loss
+    hd: Loss
+    zero: float | None = 0.01
+    seeds: tuple[int, ...] = tuple(range(10))
+    pilots: tuple[int, ...] = (100, 101, 102)
+    betas: tuple[float, ...] = (1e-3,)
+
+    def cells(self, **other: object) -> pd.DataFrame:
+        rows = []
+        for seed in (*self.seeds, *self.pilots):
+            given = {"role": "pilot" if seed in self.pilots else "confirmatory", **other}
+            rows.append(cell("sgd", 0.0, seed, L0, **given))
+            rows += [cell("sgd", lr, seed, self.base(lr, seed), **given) for lr in RATES]
+            for beta in self.betas:
+                zero = None if self.zero is None else L0 * (self.zero + 1e-4 * (seed % 7))
+                rows.append(hd_cell(0.0, seed, zero, beta, **given))
+                rows += [hd_cell(lr, seed, self.hd(lr, seed), beta, **given) for lr in RATES]
+        return frame(rows)
+
+
+ROBUST = curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.0, 0.01, 0.1])
+GOOD = Design(curve(BASE), ROBUST)
+
+
+def parts(result: Verdict) -> dict[str, str]:
+    return dict(zip(result.parts["part"], result.parts["verdict"], strict=True))
+
+
+def test_a_robust_arm_is_supported_in_every_part() -> None:
+    result = verdict(GOOD.cells(), PROTOCOL)
+    assert parts(result) == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
+    assert result.joint["verdict"].item() == "supported"
+    assert result.label == "confirmatory"
+    assert result.deviations == ()
+    c1 = result.parts.set_index("part").loc["C1"]
+    assert c1["side"] == "both"
+    expected = np.mean([0.01] * 6 + [0, 0.01, 0.1]) - 0.5 * np.mean(BASE)
+    assert c1["effect"] == pytest.approx(expected, abs=0.003)
+    assert c1["lower"] < c1["effect"] < c1["upper"] < 0
+    assert c1["n_seeds"] == 10
+    assert "sgd_hd against sgd: SUPPORTED" in str(result)
+
+
+def test_an_arm_that_fails_everywhere_is_never_robust() -> None:
+    fails = curve([1.0] * 9)
+    result = verdict(Design(curve(BASE), fails, zero=None).cells(), PROTOCOL)
+    assert parts(result) == dict.fromkeys(("C1", "C2", "C3", "C4"), "refuted")
+    assert result.joint["verdict"].item() == "refuted"
+    assert result.joint["refuted_on_this_ladder"].item()
+    both = verdict(Design(fails, fails, zero=None).cells(), PROTOCOL)
+    assert "supported" not in parts(both).values()
+
+
+def test_equal_arms_are_never_worse_and_no_less_sensitive() -> None:
+    """What beta = 0 gives: seed by seed the same losses."""
+    base = curve(BASE)
+    result = verdict(Design(base, base, zero=1.0 - 1e-9).cells(), PROTOCOL)
+    assert parts(result) == {"C1": "refuted", "C2": "refuted", "C3": "supported", "C4": "supported"}
+    assert result.joint["verdict"].item() == "refuted"
+
+
+def test_one_bad_level_is_caught_and_named() -> None:
+    bad = curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.1, 0.0, 0.01, 0.1])
+    result = verdict(Design(curve(BASE), bad).cells(), PROTOCOL)
+    c3 = result.parts.set_index("part").loc["C3"]
+    assert c3["verdict"] == "refuted"
+    assert c3["decided_by"] == "lr = 0.0316228"
+    assert c3["effect"] == pytest.approx(0.06, abs=0.004)
+    assert parts(result)["C1"] == "supported"
+    assert result.joint["not_supported"].item() == "C3 on toy"
+
+
+def test_a_level_where_both_diverge_is_shown_and_not_tested() -> None:
+    hd = curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.0, 0.01, 1.0])
+    result = verdict(Design(curve(BASE), hd).cells(), PROTOCOL)
+    last = result.levels[result.levels["lr"] == 1.0].iloc[0]
+    assert (last["base_diverged"], last["hd_diverged"], last["tested"]) == (10, 10, False)
+    assert np.isnan(last["p_worse"])
+    assert parts(result)["C3"] == "supported"
+
+
+def test_where_the_base_does_not_work_c3_is_not_tested() -> None:
+    result = verdict(GOOD.cells(), PROTOCOL)
+    tested = result.levels[result.levels["tested"]]["lr"]
+    works = [lr for lr, r in zip(RATES, BASE, strict=True) if r < 0.49]
+    assert set(works) <= set(tested) <= {*works, RATES[3]}  # 0.5 is on the edge
+
+
+def test_insensitivity_on_one_side_is_named() -> None:
+    hd = curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.0, 0.3, 1.0])
+    c1 = verdict(Design(curve(BASE), hd).cells(), PROTOCOL).parts.set_index("part").loc["C1"]
+    assert (c1["verdict"], c1["side"]) == ("supported", "below")
+
+
+def test_giving_up_the_best_refutes_insensitivity() -> None:
+    flat = curve([0.1] * 9)
+    c1 = verdict(Design(curve(BASE), flat).cells(), PROTOCOL).parts.set_index("part").loc["C1"]
+    assert c1["effect"] < 0
+    assert c1["check_effect"] == pytest.approx(0.1, abs=0.004)
+    assert c1["verdict"] == "refuted"
+
+
+def test_tuning_that_hides_in_the_second_hyperparameter_is_found() -> None:
+    """One beta is robust; on the others nothing works: best of k draws suffers."""
+    cells = Design(curve(BASE), ROBUST, betas=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1)).cells()
+    other = (cells["arm"] == "sgd_hd") & (cells["hypergrad_lr"] != 1e-3)
+    cells.loc[other, ["outcome", "train_loss"]] = ["diverged", np.nan]
+    result = verdict(cells, PROTOCOL)
+    c4 = result.parts[result.parts["part"] == "C4"].iloc[0]
+    assert c4["verdict"] == "refuted"
+    assert c4["decided_by"] == "k = 1, k = 2, k = 4, k = 8"
+    assert result.window["supported"].tolist() == [(1e-3,), (1e-3,)]
+    assert result.window["decades"].tolist() == [1.0, 1.0]
+    ladder = result.joint.iloc[0]
+    assert (ladder["n_settings"], ladder["n_settings_refuted"]) == (5, 4)
+    assert not ladder["refuted_on_this_ladder"]
+
+
+@pytest.mark.parametrize(
+    ("diverged", "expected"), [(0, "supported"), (2, "inconclusive"), (3, "refuted")]
+)
+def test_divergence_at_zero(diverged: int, expected: str) -> None:
+    """3 of 10 has a one-sided lower bound of 0.087; 2 of 10 one of 0.037."""
+    cells = GOOD.cells()
+    at_zero = (cells["arm"] == "sgd_hd") & (cells["lr"] == 0) & (cells["seed"] < diverged)
+    cells.loc[at_zero, ["outcome", "train_loss"]] = ["diverged", np.nan]
+    c2 = verdict(cells, PROTOCOL).parts.set_index("part").loc["C2"]
+    assert c2["verdict"] == expected
+    assert c2["check_effect"] == diverged / 10
+
+
+def test_nine_seeds_cannot_support_that_zero_works() -> None:
+    design = Design(curve(BASE), ROBUST, seeds=tuple(range(9)))
+    result = verdict(design.cells(), PROTOCOL)
+    assert parts(result)["C2"] == "inconclusive"
+    assert "sgd_hd on toy (hypergrad_lr = 0.001): 9 paired seeds instead of 10, 20 or 30" in (
+        result.deviations
+    )
+
+
+def test_missing_and_failed_cells_are_said_and_never_unpaired() -> None:
+    cells = GOOD.cells()
+    sgd = (cells["arm"] == "sgd") & (cells["lr"] == 0.1)
+    cells.loc[sgd & (cells["seed"] == 4), ["outcome", "train_loss"]] = ["failed", np.nan]
+    result = verdict(cells[~(sgd & (cells["seed"] == 2))], PROTOCOL)
+    assert (
+        "sgd_hd on toy (hypergrad_lr = 0.001): seeds 2, 4 left out of C1,"
+        " a cell is failed or missing"
+    ) in result.deviations
+    assert result.parts.set_index("part").loc["C1", "n_seeds"] == 8
+    at_level = result.levels.set_index("lr")["n_seeds"]
+    assert (at_level[0.1], at_level[0.01]) == (8, 10)
+    assert (result.account.failed, result.account.missing) == (1, 1)
+
+
+def test_unequal_grids_are_restricted_and_named() -> None:
+    cells = GOOD.cells()
+    cells = cells[~((cells["arm"] == "sgd_hd") & (cells["lr"].isin([0.0, 1.0])))]
+    result = verdict(cells, PROTOCOL)
+    assert {
+        "sgd_hd on toy (hypergrad_lr = 0.001): lr 1 not in both arms, left out",
+        "sgd_hd on toy (hypergrad_lr = 0.001): lr = 0 was not run, C2 is not tested",
+    } <= set(result.deviations)
+    assert parts(result)["C2"] == "inconclusive"
+    assert len(result.levels) == 8
+
+
+def test_without_a_protocol_nothing_is_confirmatory() -> None:
+    cells = GOOD.cells().query("role == 'confirmatory'")
+    result = verdict(cells)
+    assert result.label == "exploratory"
+    assert result.deviations[0] == "no protocol was frozen"
+    assert "no pilot seeds" in result.deviations[1]
+    assert result.joint["verdict"].item() == "inconclusive"
+    assert not result.parts["primary"].any()
+    assert "no primary setting was tested" in str(result)
+
+
+def test_departures_from_the_protocol_are_listed() -> None:
+    protocol = {
+        "pilot_seeds": [100, 101, 102, 103],
+        "primary": {"sgd_hd": {"hypergrad_lr": 1e-5}},
+        "margins": {"best": 0.1},
+    }
+    cells = GOOD.cells()
+    cells.loc[cells["arm"] == "sgd_hd", "steps"] = 200
+    assert set(verdict(cells, protocol).deviations) == {
+        "pilot seeds 103 have no cells",
+        "margin best = 0.1 instead of 0.02",
+        "arm sgd_hd: not tested at a primary setting: it was not run",
+        "task 'toy': unequal budgets of 100, 200 steps",
+    }
+
+
+def test_a_protocol_may_be_an_object_and_unknown_keys_are_errors() -> None:
+    cells = GOOD.cells()
+    as_object = SimpleNamespace(**PROTOCOL, margins=SimpleNamespace(ratio=0.5))
+    assert parts(verdict(cells, as_object)) == parts(verdict(cells, PROTOCOL))
+    with pytest.raises(InputError, match=r"protocol: margins has only ratio, .* \(got 'wurst'\)"):
+        verdict(cells, PROTOCOL | {"margins": {"wurst": 1}})
+    with pytest.raises(InputError, match="must include one that names a baseline"):
+        verdict(cells.query("arm == 'sgd'"))
+
+
+def test_margins_move_the_verdict() -> None:
+    flat = curve([0.1] * 9)
+    cells = Design(curve(BASE), flat).cells()
+    wide = PROTOCOL | {"margins": {"best": 0.2, "worse": 0.2, "tuning": 0.2}}
+    assert parts(verdict(cells, wide)) == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
+
+
+def test_over_tasks_one_failure_denies_the_whole() -> None:
+    bad = Design(curve(BASE), curve([1.0] * 9))
+    cells = pd.concat([GOOD.cells(task="easy"), bad.cells(task="hard")], ignore_index=True)
+    result = verdict(cells, PROTOCOL)
+    joint = result.joint.iloc[0]
+    assert (joint["n_tasks"], joint["verdict"]) == (2, "refuted")
+    assert joint["not_supported"] == "C1 on hard, C3 on hard, C4 on hard"
+    window = result.window.set_index("task")["supported"]
+    assert (window["easy"], window["hard"], window["all tasks"]) == ((1e-3,), (), ())
+
+
+def test_any_two_arms_can_be_compared() -> None:
+    cells = GOOD.cells()
+    base = cells[cells["arm"] == "sgd"]
+    other = base.assign(arm="momentum", cell_id="m" + base["cell_id"])
+    result = verdict(against(pd.concat([cells, other], ignore_index=True), "momentum", "sgd"))
+    assert set(result.parts["arm"]) == {"momentum"}
+    assert parts(result)["C3"] == "supported"
+    with pytest.raises(InputError, match=r"arm must be one of sgd, sgd_hd \(got 'adam'\)"):
+        against(cells, "adam", "sgd")
+
+
+def test_a_shared_factor_is_matched_and_a_free_one_is_not() -> None:
+    """Momentum varies in both arms: HD at 0.9 is compared with the base at 0.9."""
+    low = GOOD.cells(momentum=0.0)
+    high = Design(curve(BASE), curve([0.1] * 9)).cells(momentum=0.9)
+    cells = pd.concat([low, high.assign(cell_id="h" + high["cell_id"])], ignore_index=True)
+    cells.attrs["factors"] = ["lr", "hypergrad_lr", "momentum"]
+    result = verdict(cells, PROTOCOL)
+    c3 = result.parts[result.parts["part"] == "C3"].set_index("momentum")["verdict"]
+    assert c3.to_dict() == {0.0: "supported", 0.9: "refuted"}
