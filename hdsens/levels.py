@@ -66,7 +66,11 @@ def _level(value: object) -> Level:
     if isinstance(value, bool | str):
         return value
     if isinstance(value, list | tuple) and value and all(map(_is_number, value)):
-        return tuple(_level(v) for v in value)  # type: ignore[return-value] # numbers only, by the line above
+        return tuple(map(_number, value))
+    return _number(value)
+
+
+def _number(value: object) -> float:
     if not isinstance(value, int | float):
         raise rule_broken("must be numbers, booleans or text", value, remedy="e.g. [0.0, 1e-4]")
     if not math.isfinite(value):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from hdsens.cells import Cell, expand
@@ -91,14 +90,13 @@ def _train(
     address: str | None,
     resources: Resources,
 ) -> None:
-    if executor == "ray":
+    with CellProgress(study.name, found) as progress:
+        if executor == "inline":
+            train_inline(study, store, packs, resources, progress)
+            return
         from hdsens.launch.ray_tune import train_on_ray  # seconds to import
 
-        train = partial(train_on_ray, address=address)
-    else:
-        train = train_inline
-    with CellProgress(study.name, found) as progress:
-        train(study, store, packs, resources, progress)
+        train_on_ray(study, store, packs, resources, progress, address)
 
 
 def _check(executor: str, address: str | None, resources: Resources, pack_size: int) -> None:

@@ -108,7 +108,9 @@ class _Shared:
 class PackTrial(tune.Trainable):
     """Trains one pack; each `step` trains cells for about two seconds and reports counts."""
 
-    def setup(self, config: dict[str, Any], shared: _Shared) -> None:
+    def setup(  # type: ignore[override] # how tune.with_parameters hands things over
+        self, config: dict[str, Any], shared: _Shared
+    ) -> None:
         """Take what all trials share, then the trial's own pack."""
         sys.path.extend(p for p in shared.path if p not in sys.path)
         self._shared = shared
@@ -145,7 +147,7 @@ class PackTrial(tune.Trainable):
         self._written = True
 
 
-class _Counter(tune.Callback):  # type: ignore[misc] # ray ships no types
+class _Counter(tune.Callback):
     """Adds up what the trials report."""
 
     def __init__(self, progress: CellProgress) -> None:
@@ -201,7 +203,8 @@ def _reservation(resources: Resources) -> dict[str, float]:
     Raises:
         InputError: no node has as much, so that the run would wait for ever.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # ray's
+    nodes = [node["Resources"] for node in alive]
     gpus = resources.gpus_per_pack
     if gpus is None:
         gpus = float(resources.device != "cpu" and any(node.get("GPU", 0) for node in nodes))
@@ -218,8 +221,12 @@ def _reservation(resources: Resources) -> dict[str, float]:
 
 def _lost(results: tune.ResultGrid) -> dict[str, BaseException]:
     """The packs that Tune gave up, by pack_id, with their last error."""
-    errors = ((r.config["pack"], r.error) for r in results if r.error is not None)
-    return {pack_id: getattr(error, "cause", None) or error for pack_id, error in errors}
+    ended = [results[i] for i in range(len(results))]
+    return {
+        trial.config["pack"]: getattr(trial.error, "cause", None) or trial.error
+        for trial in ended
+        if trial.config is not None and trial.error is not None
+    }
 
 
 def _write_lost(

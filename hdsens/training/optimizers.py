@@ -60,7 +60,7 @@ def build_optimizer(
                 "set weight_decay = 0 in the task",
             )
         del arguments["weight_decay"]
-    return optimizer(parameters, **arguments)  # type: ignore[arg-type] # any params torch takes
+    return optimizer(parameters, **arguments)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, name: str) -> MultiplicativeLR | None:

@@ -121,7 +121,7 @@ class _Run:
         self.optimizer.zero_grad()
         torch.manual_seed(seed_for(self.cell.seed, step, Purpose.FORWARD))
         loss: Tensor = functional.cross_entropy(self.model(batch.inputs), batch.targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         return loss.item()
 
     def record(self, step: int, batch_loss: float, *, evaluated: bool) -> _End:

@@ -17,7 +17,6 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,50 +24,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hdsens.cells import Cell, expand
+from hdsens.cells import Cell
 from hdsens.errors import InputError
 from hdsens.packs import Pack, hash_of_ids, make_pack
-from hdsens.records import CellRecord, PackRecord
+from hdsens.records import PackRecord
+from hdsens.store.tables import CELLS_SCHEMA, TRACES_SCHEMA, cells_table, traces_table
 from hdsens.study import Study
-from hdsens.version import __version__
 
 SCHEMA_VERSION = 1
-
-_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
-CELLS_SCHEMA = pa.schema(
-    {
-        **dict.fromkeys(("cell_id", "study", "task", "arm", "baseline", "optimizer"), _TEXT),
-        **dict.fromkeys(("lr", "hypergrad_lr"), _REAL),
-        "factors": _TEXT,
-        "seed": _INT,
-        **dict.fromkeys(("role", "outcome", "error"), _TEXT),
-        **dict.fromkeys(("diverged_step", "steps", "steps_run"), _INT),
-        **dict.fromkeys(("initial_loss", "train_loss", "valid_loss", "valid_accuracy"), _REAL),
-        **dict.fromkeys(("best_valid_loss", "lr_final", "lr_max", "lr_min", "wall_s"), _REAL),
-        "pack_size": _INT,
-        **dict.fromkeys(("device", "dtype", "torch_version", "hdsens_version"), _TEXT),
-        "finished_at": pa.timestamp("us", tz="UTC"),
-    }
-)
-TRACES_SCHEMA = pa.schema(
-    {
-        "cell_id": _TEXT,
-        "step": _INT,
-        **dict.fromkeys(("epoch", "lr", "batch_loss"), _REAL),
-        **dict.fromkeys(("train_loss", "valid_loss", "valid_accuracy"), _REAL),
-    }
-)
-
-
-@dataclass(frozen=True)
-class Results:
-    """A store, read: its current study with cells, traces and the provenance of its runs."""
-
-    folder: Path
-    study: Study
-    cells: pd.DataFrame
-    traces: pd.DataFrame
-    runs: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -119,11 +82,11 @@ class Store:
         failures = [r for r in pack.cells if r.outcome == "failed"]
         if results:
             name = hash_of_ids(r.cell.cell_id for r in results)
-            self._write_part(f"traces-{name}", _traces_table(results))
-            self._write_part(f"cells-{name}", _cells_table(study, results, pack))
+            self._write_part(f"traces-{name}", traces_table(results))
+            self._write_part(f"cells-{name}", cells_table(study, results, pack))
         if failures:
             name = hash_of_ids(r.cell.cell_id for r in failures)
-            self._write_part(f"failed-{name}", _cells_table(study, failures, pack))
+            self._write_part(f"failed-{name}", cells_table(study, failures, pack))
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Keep the provenance of a run, under its `run_id`."""
@@ -209,7 +172,7 @@ class Store:
     def traces_frame(self, cell_ids: Iterable[str]) -> pd.DataFrame:
         """Traces of those cells, in order of cell and step."""
         table = self._table("traces", TRACES_SCHEMA, None)
-        frame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
         frame = frame[frame["cell_id"].isin(set(cell_ids))]
         frame = frame.drop_duplicates(["cell_id", "step"])
         return frame.sort_values(["cell_id", "step"], ignore_index=True)
@@ -217,7 +180,7 @@ class Store:
     def _deduplicated(self, columns: list[str] | None) -> pd.DataFrame:
         """Completed or diverged beats failed, then the earliest."""
         kinds = [self._table(kind, CELLS_SCHEMA, columns) for kind in ("cells", "failed")]
-        frame = pa.concat_tables(kinds, promote_options="default").to_pandas()
+        frame: pd.DataFrame = pa.concat_tables(kinds, promote_options="default").to_pandas()
         order = frame.assign(_failed=frame["outcome"] == "failed")
         order = order.sort_values(["_failed", "finished_at"], kind="stable")
         return frame.loc[order.drop_duplicates("cell_id").index]
@@ -253,68 +216,6 @@ class Store:
             pq.write_table(table, temporary, compression="zstd")
 
 
-def read_cells(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
-    """Cells of a results folder as a frame, one row each.
-
-    Args:
-        folder: what `hdsens run` printed as its last line.
-        all: also the cells that do not belong to the current study.
-
-    Returns:
-        A frame with the columns described in docs/results.md; failed cells are rows too, cells
-        that never ran are not. `attrs["factors"]` names the factors, `attrs["expected"]` is the
-        number of cells of the study. Losses in nats; nulls are NaN.
-
-    Raises:
-        InputError: not a results folder.
-    """
-    store = Store(Path(folder))
-    study, train_size = store.study()
-    expected = expand(study, train_size)
-    frame = _with_factors(store.cells_frame(), study)
-    current = _of_study(frame, study, expected)
-    if all:
-        rest = frame[~frame["cell_id"].isin(current["cell_id"])]
-        current = pd.concat([current, rest], ignore_index=True)
-    current.attrs["factors"] = _factor_names(study)
-    current.attrs["expected"] = len(expected)
-    return current
-
-
-def read_traces(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
-    """Traces of a results folder: one row a recorded step, in order of cell and step.
-
-    Args:
-        folder: what `hdsens run` printed as its last line.
-        all: also of cells that do not belong to the current study.
-
-    Returns:
-        Columns cell_id, step, epoch, lr, batch_loss, train_loss, valid_loss, valid_accuracy; the
-        last three are null where the splits were not evaluated.
-
-    Raises:
-        InputError: not a results folder.
-    """
-    return Store(Path(folder)).traces_frame(read_cells(folder, all=all)["cell_id"])
-
-
-def read_results(folder: str | Path) -> Results:
-    """Everything a report needs of a results folder.
-
-    Raises:
-        InputError: not a results folder.
-    """
-    store = Store(Path(folder))
-    cells = read_cells(folder)
-    return Results(
-        folder=store.folder,
-        study=store.study()[0],
-        cells=cells,
-        traces=store.traces_frame(cells["cell_id"]),
-        runs=store.runs(),
-    )
-
-
 class _Replacing:
     """A temporary path that takes the place of `path` in one step, or leaves no trace."""
 
@@ -343,82 +244,3 @@ def _read_part(path: Path, columns: list[str] | None) -> pa.Table:
             f"must be readable Parquet: {error}",
             remedy="remove that file; the next run trains its cells again",
         ) from None
-
-
-def _cells_table(study: Study, records: Sequence[CellRecord], pack: PackRecord) -> pa.Table:
-    now = datetime.now(UTC)
-    shared = {
-        "study": study.name,
-        "task": study.task.label,
-        "wall_s": pack.seconds / len(pack.cells),
-        "pack_size": len(pack.cells),
-        "device": pack.device,
-        "dtype": pack.dtype,
-        "torch_version": pack.torch_version,
-        "hdsens_version": __version__,
-        "finished_at": now,
-    }
-    targets = [pa.field(f"steps_to_{name}", _INT) for name in study.targets]
-    schema = pa.schema([*CELLS_SCHEMA, *targets])
-    return pa.Table.from_pylist([_row(study, record) | shared for record in records], schema)
-
-
-def _row(study: Study, record: CellRecord) -> dict[str, Any]:
-    cell, arm = record.cell, study.arm(record.cell.arm)
-    own = ("cell", "trace", "steps_to")
-    return {
-        **{name: getattr(record, name) for name in record.__slots__ if name not in own},
-        **{f"steps_to_{name}": step for name, step in record.steps_to.items()},
-        "cell_id": cell.cell_id,
-        "arm": cell.arm,
-        "baseline": arm.baseline,
-        "optimizer": arm.optimizer,
-        "lr": cell.factors["lr"],
-        "hypergrad_lr": cell.factors.get("hypergrad_lr"),
-        "factors": json.dumps(cell.factors),
-        "seed": cell.seed,
-        "role": cell.role,
-        "steps": cell.steps,
-    }
-
-
-def _traces_table(records: Sequence[CellRecord]) -> pa.Table:
-    rows = [
-        {"cell_id": record.cell.cell_id, **{n: getattr(point, n) for n in point.__slots__}}
-        for record in records
-        for point in record.trace
-    ]
-    return pa.Table.from_pylist(rows, TRACES_SCHEMA)
-
-
-def _factor_names(study: Study) -> list[str]:
-    names = [name for arm in study.arms for name in arm.factor_levels]
-    return list(dict.fromkeys(["lr", "hypergrad_lr", *names]))
-
-
-def _with_factors(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The JSON column of factors as one column each, after `hypergrad_lr`."""
-    names = [name for name in _factor_names(study) if name not in ("lr", "hypergrad_lr")]
-    values = [json.loads(text) for text in frame["factors"]]
-    columns = {name: [value.get(name) for value in values] for name in names}
-    at = frame.columns.get_loc("factors")
-    head, tail = frame.iloc[:, :at], frame.iloc[:, at + 1 :]
-    return pd.concat([head, pd.DataFrame(columns, index=frame.index), tail], axis=1)
-
-
-def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd.DataFrame:
-    """The rows of the study's cells in its order; what is not hashed comes from the study."""
-    by_id = frame.set_index("cell_id", drop=False)
-    cells = [cell for cell in expected if cell.cell_id in by_id.index]
-    current = by_id.loc[[cell.cell_id for cell in cells]].reset_index(drop=True)
-    other_targets = [c for c in current if c.startswith("steps_to_") and c[9:] not in study.targets]
-    return current.drop(columns=other_targets).assign(
-        study=study.name,
-        task=study.task.label,
-        role=[cell.role for cell in cells],
-        baseline=[study.arm(cell.arm).baseline for cell in cells],
-        **{
-            f"steps_to_{name}": current.get(f"steps_to_{name}", float("nan"))
-            for name in study.targets
-        },
-    )

@@ -1,0 +1,227 @@
+"""The command line: wiring only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from hdsens.errors import InputError
+from hdsens.version import __version__
+
+if TYPE_CHECKING:
+    from hdsens.store import Status, Store
+
+STUDY = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(path_type=Path)
+
+
+def main() -> NoReturn:
+    """Run `hdsens`: exit status 0, 1 when cells are missing or failed, 2 for bad input."""
+    # As `python -m` does, so that "package.module:factory" finds what lies in this folder.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        sys.exit(cli.main(prog_name="hdsens", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except InputError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("hdsens: interrupted; the same command again goes on from here", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # `hdsens … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo("hdsens: " + " ".join(message.split()), err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hdsens")
+def cli() -> None:
+    """How sensitive is training to its hyperparameters?
+
+    Declare a study in a TOML file, run it on Ray Tune, read its report.
+
+    \b
+    Example:
+      hdsens new mine.toml
+      hdsens run mine.toml
+      xdg-open results/mine/report.html
+    """
+
+
+@cli.command()
+@click.argument("study", type=STUDY)
+@click.option("--out", type=FOLDER, help="Results folder.  [default: results/<study name>]")
+@click.option("--executor", default="ray", show_default=True, help="ray or inline (this process).")
+@click.option("--address", help="Ray cluster to use.  [default: start one on this machine]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--cpus-per-pack", type=int, default=1, show_default=True, help="CPUs and threads.")
+@click.option("--gpus-per-pack", type=float, help="May be a fraction.  [default: 1 if any]")
+@click.option("--pack-size", type=int, help="Most cells in a pack.")
+def run(
+    study: Path,
+    out: Path | None,
+    executor: str,
+    address: str | None,
+    device: str,
+    cpus_per_pack: int,
+    gpus_per_pack: float | None,
+    pack_size: int | None,
+) -> int:
+    """Train the cells of STUDY that its results folder lacks, and write its report.
+
+    Results go to results/<study name>, or where --out says. The same command again goes on where
+    the last one ended, and trains nothing once all is there. A study file with more levels, seeds
+    or arms trains only what is new.
+
+    \b
+    Exit status: 0 when every cell has a result, 1 when some are missing or failed, 2 for bad input.
+
+    \b
+    Example:
+      hdsens run studies/quickstart.toml
+      hdsens run studies/logreg_mnist.toml --out /data/logreg --cpus-per-pack 2
+      hdsens run studies/vgg_cifar10.toml --address auto --gpus-per-pack 0.5
+    """
+    from hdsens.launch import Resources
+    from hdsens.launch import run as run_study
+
+    done = run_study(
+        study,
+        out,
+        executor=executor,
+        address=address,
+        resources=Resources(device, cpus_per_pack, gpus_per_pack),
+        **({} if pack_size is None else {"pack_size": pack_size}),
+    )
+    click.echo(_in_a_line(done.status))
+    if not done.status.whole:
+        click.echo(f"`hdsens status {done.folder}` says why; the same command trains them again")
+    click.echo(f"report: {done.report}")
+    click.echo(done.folder)
+    return 0 if done.status.whole else 1
+
+
+@cli.command()
+@click.argument("study", type=STUDY)
+@click.option("--pack-size", type=int, help="Most cells in a pack.")
+def plan(study: Path, pack_size: int | None) -> None:
+    """Show what running STUDY would train: arms, cells, steps, packs. Writes nothing.
+
+    \b
+    Example:
+      hdsens plan studies/quickstart.toml
+    """
+    from hdsens.launch.planning import describe
+    from hdsens.study import Study
+
+    click.echo(describe(Study.from_toml(study), pack_size))
+
+
+@cli.command()
+@click.argument("path", type=FOLDER, metavar="STUDY|RESULTS")
+@click.option("--out", type=FOLDER, help="Results folder of STUDY, where it is not the default.")
+def status(path: Path, out: Path | None) -> int:
+    """Count the cells of a study: expected, completed, diverged, failed, missing.
+
+    \b
+    Example:
+      hdsens status studies/quickstart.toml
+      hdsens status results/quickstart
+    """
+    from hdsens.launch.planning import store_of
+
+    store, cells = store_of(path, out)
+    counts = store.status(cells)
+    click.echo(f"results  {store.folder}")
+    for name in ("expected", "completed", "diverged", "failed", "missing"):
+        click.echo(f"{name:<9}{getattr(counts, name):>9}")
+    if counts.other:
+        click.echo(f"{'other':<9}{counts.other:>9}  cells of other versions of the study")
+    _explain(store)
+    return 0 if counts.whole else 1
+
+
+@cli.command()
+@click.argument("results", type=FOLDER, nargs=-1, required=True)
+@click.option("--out", type=FOLDER, help="HTML file.  [default: report.html in the first folder]")
+def report(results: tuple[Path, ...], out: Path | None) -> None:
+    """Write the report of one or several results folders: one HTML file that opens from disk.
+
+    \b
+    Example:
+      hdsens report results/quickstart
+      hdsens report results/logreg results/mlp --out both.html
+    """
+    from hdsens.report import write_report
+    from hdsens.store import read_results
+
+    read = [read_results(folder) for folder in results]
+    click.echo(write_report(read, out or results[0] / "report.html"))
+
+
+@cli.command("list")
+def list_names() -> None:
+    """List the models, data sets and optimizers that a study file can name.
+
+    \b
+    Example:
+      hdsens list
+    """
+    from hdsens.launch.planning import known_names
+
+    for what, names in known_names().items():
+        click.echo(f"{what}: {', '.join(names)}")
+    click.echo('Your own: "package.module:name", found from the folder where hdsens runs.')
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def new(file: Path) -> None:
+    """Write a small study to start from; FILE must not exist.
+
+    \b
+    Example:
+      hdsens new mine.toml
+    """
+    from hdsens.starter import write_starter
+
+    write_starter(file)
+    click.echo(f"wrote {file}; now: hdsens run {file}")
+
+
+def _in_a_line(counts: Status) -> str:
+    return (
+        f"{counts.expected} cells: {counts.completed} completed, {counts.diverged} diverged, "
+        f"{counts.failed} failed, {counts.missing} missing"
+    )
+
+
+def _explain(store: Store) -> None:
+    """Reasons of failures, most frequent first, and mixtures of versions or devices."""
+    if not store.exists():
+        return
+    from hdsens.store import read_cells
+
+    cells = read_cells(store.folder)
+    reasons = Counter(cells.loc[cells["outcome"] == "failed", "error"])
+    for reason, count in reasons.most_common(5):
+        click.echo(f"failed: {count} x {reason}")
+    results = cells[cells["outcome"] != "failed"]
+    for column in ("hdsens_version", "torch_version", "device", "dtype"):
+        mixture = Counter(results[column])
+        if len(mixture) > 1:
+            parts = ", ".join(f"{value} ({count} cells)" for value, count in mixture.most_common())
+            click.echo(f"mixed {column}: {parts}")

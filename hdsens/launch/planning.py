@@ -1,0 +1,88 @@
+"""What a study would train, and where its results are."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+import hdsens.optim
+from hdsens.cells import Cell, expand
+from hdsens.errors import InputError
+from hdsens.packs import DEFAULT_SIZE, pack_cells
+from hdsens.store import Store
+from hdsens.study import Arm, Study
+from hdsens.tasks import data_names, model_names
+from hdsens.training.check import check_study, examples_to_train
+
+
+def describe(study: Study, pack_size: int | None) -> str:
+    """What running the study would train, as lines of text.
+
+    Raises:
+        InputError: the study breaks a rule.
+    """
+    check_study(study)
+    cells = expand(study, examples_to_train(study.task))
+    packs = pack_cells(cells, study, pack_size or DEFAULT_SIZE)
+    counts = Counter(cell.arm for cell in cells)
+    sizes = sorted({len(pack.cells) for pack in packs})
+    steps = sorted({cell.steps for cell in cells})
+    width = max(len(arm.name) for arm in study.arms)
+    arms = [
+        f"arm    {a.name:<{width}}  {counts[a.name]:>6} cells  {_factors(a)}" for a in study.arms
+    ]
+    return "\n".join(
+        [
+            f"study  {study.name}: {study.task.label}",
+            f"seeds  {len(study.seeds)} confirmatory, {len(study.pilot_seeds)} pilot",
+            *arms,
+            f"cells  {len(cells)}, {_range(steps)} steps each",
+            f"packs  {len(packs)} of {_range(sizes)} cells, trained one by one by the plain loop",
+        ]
+    )
+
+
+def store_of(path: Path, out: Path | None) -> tuple[Store, Sequence[Cell]]:
+    """The store of a study file or results folder, with the cells that it should hold.
+
+    Raises:
+        InputError: neither a study file nor a results folder.
+    """
+    if path.is_dir():
+        if out is not None:
+            raise InputError("--out", "must go with a study file", str(out), "leave it out")
+        store = Store(path)
+        study, train_size = store.study()
+        return store, expand(study, train_size)
+    study = Study.from_toml(path)
+    check_study(study)
+    store = Store(out if out is not None else Path("results") / study.name)
+    return store, expand(study, examples_to_train(study.task))
+
+
+def known_names() -> dict[str, tuple[str, ...]]:
+    """What a study file can name without a path."""
+    found = inspect.getmembers(torch.optim, inspect.isclass)
+    others = [
+        name
+        for name, kind in found
+        if issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    ]
+    own = [n for n in hdsens.optim.__all__ if inspect.isclass(getattr(hdsens.optim, n))]
+    return {
+        "models": model_names(),
+        "data": data_names(),
+        "optimizers": (*own, *(name for name in others if name not in own)),
+    }
+
+
+def _factors(arm: Arm) -> str:
+    return " x ".join(f"{len(levels)} {name}" for name, levels in arm.factor_levels.items())
+
+
+def _range(values: Sequence[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
