@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,18 +10,22 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT
 
+from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
 from hdsens.optim.checks import check_moments
-from hdsens.optim.hypergradient import HypergradientOptimizer, adapt_lr, step_lr
-from hdsens.optim.reductions import Products, inner, total
+from hdsens.optim.hypergradient import HypergradientOptimizer
+from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
+from hdsens.optim.packing import Member, Run, allocate, pieces, runs
+from hdsens.optim.plan import Plan
+from hdsens.optim.reductions import descent_gradient, products, widened
+from hdsens.optim.workspace import room
 
 
 class AdamHD(HypergradientOptimizer):
     """``torch.optim.Adam`` with hypergradient descent on its learning rate."""
 
-    own_defaults = {  # noqa: RUF012 - read only
+    own_defaults: ClassVar[dict[str, Any]] = {
         "betas": (0.9, 0.999),
         "eps": 1e-8,
-        "weight_decay": 0,
         "amsgrad": False,
         "decoupled_weight_decay": False,
         "hypergrad_lr": 1e-8,
@@ -46,6 +50,7 @@ class AdamHD(HypergradientOptimizer):
         foreach: bool | None = None,
         fused: bool | None = None,
     ) -> None:
+        """Raises ValueError for an option that breaks its rule, echoing it."""
         options = {
             "lr": lr,
             "betas": betas,
@@ -63,75 +68,163 @@ class AdamHD(HypergradientOptimizer):
         }
         super().__init__(params, options)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As for every one of these; step counts are host tensors, whatever they were saved as."""
+        super().__setstate__(state)
+        for kept in self.state.values():
+            if "step" in kept:
+                kept["step"] = torch.as_tensor(kept["step"], dtype=torch.float32, device="cpu")
+
     def _check(self, options: dict[str, Any]) -> None:
         super()._check(options)
         check_moments(type(self).__name__, options)
 
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        gu, gg, uu = [], [], []
-        for param in params:
-            state = self.state[param]
-            gradient = _gradient(group, param)
-            idle = state.pop("idle", None) is not None
-            if group["hypergrad_lr"] != 0 and group["rule"] == "multiplicative":
-                gg.append(inner(gradient, gradient))
-            if state and not idle and group["hypergrad_lr"] != 0:
-                previous = _previous_direction(group, state)
-                gu.append(inner(gradient, previous))
-                if group["rule"] == "multiplicative":
-                    uu.append(inner(previous, previous))
-            if not state:
-                _start(group, state, param)
-        if gu:
-            adapt_lr(
-                group, Products(total(gu), total(gg) if gg else None, total(uu) if uu else None)
-            )
-        self._descend(group, params)
+    @bookkeeping_around_kernels
+    def _step_group(self, index: int, params: list[Tensor]) -> None:
+        group = self.param_groups[index]
+        settings = _settings(group)
+        plan = self._plan(index, settings, params)
+        parts = []
+        if group["hypergrad_lr"] != 0:
+            for run in plan.runs:
+                if settings.squares or not run.kind.still:
+                    for vectors in _vectors(group, settings, plan, run):
+                        parts.append(_measure(settings, run.kind.still, *vectors))
+        self._finish(group, params, parts)
 
-    def _descend(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    @bookkeeping
+    def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
+        def split() -> list[Run]:
+            members = [_member(param, self.state[param]) for param in params]
+            _start([member for member in members if not member.state], settings)
+            return list(runs(members, settings.names, settings.singly))
+
+        return self._planned(index, params, settings, split)
+
+    @bookkeeping
+    def _finish(self, group: dict[str, Any], params: list[Tensor], parts: list[Tensor]) -> None:
+        adapt_lr(group, parts)
+        lr = step_lr(group)
         states = [self.state[param] for param in params]
-        beta1, beta2 = group["betas"]
-        (adamw if group["decoupled_weight_decay"] else adam)(
-            params,
-            [param.grad for param in params],  # type: ignore[misc]
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-            [state["step"] for state in states],
-            foreach=group["foreach"],
-            fused=group["fused"],
-            amsgrad=group["amsgrad"],
-            beta1=beta1,
-            beta2=beta2,
-            lr=step_lr(group),  # type: ignore[arg-type]
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=group["maximize"],
-        )
+        if isinstance(lr, Tensor) and not group["fused"]:
+            _descend_by_tensor(group, params, states, lr)
+        else:
+            _descend_as_torch(group, params, states, lr)
 
 
-def _gradient(group: dict[str, Any], param: Tensor) -> Tensor:
-    """g_t: the gradient of what is minimised, with the L2 term unless it is decoupled."""
-    assert param.grad is not None
-    gradient = -param.grad if group["maximize"] else param.grad
-    if group["weight_decay"] != 0 and not group["decoupled_weight_decay"]:
-        gradient = gradient.add(param, alpha=group["weight_decay"])
-    return gradient
+class _Kind(NamedTuple):
+    """Steps taken so far; u_{t-1} = 0, as at first and after a step without gradient."""
+
+    steps: float
+    still: bool
 
 
-def _previous_direction(group: dict[str, Any], state: dict[str, Tensor]) -> Tensor:
-    """u_{t-1} = m̂ / (√v̂ + ε), made again from the moments."""
+class _Settings(NamedTuple):
+    """What of a param group the kernel needs; never the lr, which changes every step."""
+
+    weight_decay: float
+    maximize: bool
+    squares: bool
+    amsgrad: bool
+    singly: bool
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The two moments that make u_t."""
+        return "exp_avg", "max_exp_avg_sq" if self.amsgrad else "exp_avg_sq"
+
+
+def _settings(group: dict[str, Any]) -> _Settings:
+    coupled = 0 if group["decoupled_weight_decay"] else group["weight_decay"]
+    return _Settings(
+        coupled,
+        group["maximize"],
+        measures_squares(group),
+        group["amsgrad"],
+        singly=group["foreach"] is False,
+    )
+
+
+def _start(members: list[Member], settings: _Settings) -> None:
+    allocate(members, ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * settings.amsgrad)
+    for member in members:
+        member.state["step"] = torch.zeros((), dtype=torch.float32)
+
+
+def _member(param: Tensor, state: dict[str, Any]) -> Member:
+    steps = state["step"].item() if state else 0.0
+    idle = state.pop("idle", None) is not None
+    return Member(param, state, _Kind(steps, idle or steps == 0))
+
+
+@bookkeeping
+def _vectors(
+    group: dict[str, Any], settings: _Settings, plan: Plan, run: Run
+) -> list[tuple[Tensor, ...]]:
+    """Gradient, parameters and both moments of a run, in pieces, and two numbers.
+
+    With them u_{t-1} = m̂ / (√v̂ + ε) is `scale` m / (√v + `floor`).
+    """
+    gradient = plan.gradient(run)
+    param = plan.params_of(run) if settings.weight_decay != 0 else gradient
+    floor, scale = _bias_correction(group, max(run.states[0]["step"].item(), 1))
+    return [(*vectors, floor, scale) for vectors in pieces(gradient, param, *run.vectors)]
+
+
+def _bias_correction(group: dict[str, Any], steps: float) -> tuple[Tensor, Tensor]:
     beta1, beta2 = group["betas"]
-    t = state["step"].item()
-    second = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
-    denominator = (second.sqrt() / (1 - beta2**t) ** 0.5).add_(group["eps"])
-    return (state["exp_avg"] / (1 - beta1**t)).div_(denominator)
+    root = (1 - beta2**steps) ** 0.5
+    floor, scale = group["eps"] * root, root / (1 - beta1**steps)
+    return torch.tensor(floor, dtype=torch.float64), torch.tensor(scale, dtype=torch.float64)
 
 
-def _start(group: dict[str, Any], state: dict[str, Tensor], param: Tensor) -> None:
-    device = param.device if group["fused"] else "cpu"
-    state["step"] = torch.zeros((), dtype=torch.float32, device=device)
-    state["exp_avg"] = torch.zeros_like(param, memory_format=torch.preserve_format)
-    state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
-    if group["amsgrad"]:
-        state["max_exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
+def _measure(
+    settings: _Settings,
+    still: bool,
+    gradient: Tensor,
+    param: Tensor,
+    first: Tensor,
+    second: Tensor,
+    floor: Tensor,
+    scale: Tensor,
+) -> Tensor:
+    """Measure g_t against u_{t-1}."""
+    g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
+    if still:
+        return products(g, None, settings.squares)
+    first, second = widened(first), widened(second)
+    spare = room("direction", first, len(first))
+    denominator = torch.sqrt(second, out=spare).add_(floor)
+    return products(g, torch.div(first, denominator, out=spare), settings.squares, scale)
+
+
+def _descend_as_torch(
+    group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any]], lr: float | Tensor
+) -> None:
+    """Torch's own update, which also advances the moments."""
+    beta1, beta2 = group["betas"]
+    steps = [state["step"] for state in states]
+    update = adamw if group["decoupled_weight_decay"] else adam
+    update(
+        params,
+        [param.grad for param in params],
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
+        [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
+        steps,
+        foreach=group["foreach"],
+        fused=group["fused"],
+        amsgrad=group["amsgrad"],
+        beta1=beta1,
+        beta2=beta2,
+        lr=lr,
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=group["maximize"],
+    )
+
+
+def _descend_by_tensor(
+    group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any]], lr: Tensor
+) -> None:
+    raise NotImplementedError

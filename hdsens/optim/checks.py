@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -43,7 +43,21 @@ def refusal(owner: str, rule: str, value: object, remedy: str = "") -> ValueErro
     return ValueError(f"{owner}: {rule} (got {value})" + (f"; {remedy}" if remedy else ""))
 
 
-def _check_lr(owner: str, lr: object) -> None:
+def check_real(owner: str, params: Iterable[Tensor]) -> None:
+    """Raise TypeError for the first complex parameter."""
+    for param in params:
+        if param.is_complex():
+            rule = f"{owner}: parameters must be real (got {param.dtype})"
+            raise TypeError(f"{rule}; optimize torch.view_as_real of it")
+
+
+def sparse_refusal(owner: str, gradient: Tensor) -> RuntimeError:
+    """The error for a gradient that is not dense, echoing its layout."""
+    rule = f"{owner}: gradients must be dense (got {gradient.layout})"
+    return RuntimeError(f"{rule}; build the embedding with sparse=False")
+
+
+def _check_lr(owner: str, lr: Any) -> None:
     if isinstance(lr, Tensor):
         if lr.numel() != 1 or not lr.is_floating_point():
             shape = f"{lr.dtype} of shape {tuple(lr.shape)}"

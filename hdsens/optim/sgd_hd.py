@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
 from hdsens.optim.checks import check_momentum
-from hdsens.optim.hypergradient import (
-    HypergradientOptimizer,
-    adapt_lr,
-    step_lr,
-    wants_foreach,
-)
-from hdsens.optim.reductions import Products, inner, total
+from hdsens.optim.hypergradient import HypergradientOptimizer
+from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
+from hdsens.optim.packing import Member, Run, allocate, pieces, runs
+from hdsens.optim.plan import Plan
+from hdsens.optim.reductions import descent_gradient, products
 
 
 class SGDHD(HypergradientOptimizer):
     """``torch.optim.SGD`` with hypergradient descent on its learning rate."""
 
-    own_defaults = {  # noqa: RUF012 - read only
+    own_defaults: ClassVar[dict[str, Any]] = {
         "momentum": 0,
         "dampening": 0,
-        "weight_decay": 0,
         "nesterov": False,
         "hypergrad_lr": 1e-6,
     }
@@ -45,6 +43,7 @@ class SGDHD(HypergradientOptimizer):
         maximize: bool = False,
         foreach: bool | None = None,
     ) -> None:
+        """Raises ValueError for an option that breaks its rule, echoing it."""
         options = {
             "lr": lr,
             "momentum": momentum,
@@ -64,75 +63,113 @@ class SGDHD(HypergradientOptimizer):
         super()._check(options)
         check_momentum(type(self).__name__, options)
 
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        gu, gg, uu = [], [], []
-        directions = []
-        for param in params:
-            state = self.state[param]
-            gradient = _gradient(group, param)
-            previous = _previous_direction(group, state)
-            if group["hypergrad_lr"] != 0 and group["rule"] == "multiplicative":
-                gg.append(inner(gradient, gradient))
-            if previous is not None and group["hypergrad_lr"] != 0:
-                gu.append(inner(gradient, previous))
-                if group["rule"] == "multiplicative":
-                    uu.append(inner(previous, previous))
-            directions.append(_advance(group, state, gradient))
-        if gu:
-            adapt_lr(
-                group, Products(total(gu), total(gg) if gg else None, total(uu) if uu else None)
-            )
-        _descend(params, directions, step_lr(group), wants_foreach(group, params))
+    @bookkeeping_around_kernels
+    def _step_group(self, index: int, params: list[Tensor]) -> None:
+        settings = _settings(self.param_groups[index])
+        plan = self._plan(index, settings, params)
+        parts = []
+        for run in plan.runs:
+            for vectors in _vectors(settings, plan, run):
+                parts.append(_advance(settings, run.kind, *vectors))
+        _finish(self.param_groups[index], plan, parts)
+
+    @bookkeeping
+    def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
+        def split() -> list[Run]:
+            members = [_member(param, self.state[param], settings) for param in params]
+            allocate([member for member in members if member.kind.fresh], settings.names)
+            return list(runs(members, settings.names, settings.singly))
+
+        return self._planned(index, params, settings, split)
 
 
-def _gradient(group: dict[str, Any], param: Tensor) -> Tensor:
-    """g_t: the gradient of what is minimised, L2 term included."""
-    assert param.grad is not None
-    gradient = -param.grad if group["maximize"] else param.grad
-    if group["weight_decay"] != 0:
-        gradient = gradient.add(param, alpha=group["weight_decay"])
-    return gradient
+class _Settings(NamedTuple):
+    """What of a param group the kernel needs; never the lr, which changes every step."""
+
+    momentum: float
+    dampening: float
+    weight_decay: float
+    nesterov: bool
+    maximize: bool
+    measured: bool
+    squares: bool
+    singly: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The state kept; the last one is the direction u_t."""
+        if self.momentum == 0:
+            return ("direction",)
+        return ("momentum_buffer", "direction") if self.nesterov else ("momentum_buffer",)
 
 
-def _previous_direction(group: dict[str, Any], state: dict[str, Tensor]) -> Tensor | None:
-    """u_{t-1}, or None where it is 0: before a parameter's first step and after one without grad."""
-    if state.pop("idle", None) is not None:
-        return None
-    plain_momentum = group["momentum"] != 0 and not group["nesterov"]
-    return state.get("momentum_buffer" if plain_momentum else "direction")
+class _Kind(NamedTuple):
+    """At its first step; u_{t-1} = 0, as it is then and after a step without gradient."""
+
+    fresh: bool
+    still: bool
 
 
-def _advance(group: dict[str, Any], state: dict[str, Tensor], gradient: Tensor) -> Tensor:
-    """u_t, kept in the state for the next step."""
-    momentum = group["momentum"]
-    if momentum == 0:
-        return _keep(state, "direction", gradient)
-    if "momentum_buffer" not in state:
-        buffer = _keep(state, "momentum_buffer", gradient)
+def _settings(group: dict[str, Any]) -> _Settings:
+    return _Settings(
+        group["momentum"],
+        group["dampening"],
+        group["weight_decay"],
+        group["nesterov"],
+        group["maximize"],
+        measured=group["hypergrad_lr"] != 0,
+        squares=measures_squares(group),
+        singly=group["foreach"] is False,
+    )
+
+
+def _member(param: Tensor, state: dict[str, Any], settings: _Settings) -> Member:
+    """A parameter and its kind; options that ask for state not kept make a first step of it."""
+    fresh = any(name not in state for name in settings.names)
+    still = fresh or state.pop("idle", None) is not None
+    if fresh:
+        state.clear()
+    return Member(param, state, _Kind(fresh, still))
+
+
+@bookkeeping
+def _vectors(settings: _Settings, plan: Plan, run: Run) -> list[tuple[Tensor, ...]]:
+    """Gradient, parameters and kept state of a run, in pieces."""
+    gradient = plan.gradient(run)
+    param = plan.params_of(run) if settings.weight_decay != 0 else gradient
+    return list(pieces(gradient, param, *run.vectors))
+
+
+def _advance(
+    settings: _Settings, kind: _Kind, gradient: Tensor, param: Tensor, *kept: Tensor
+) -> Tensor | None:
+    """Measure g_t against u_{t-1}, then make u_t of it, in place in the last of `kept`."""
+    g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
+    u = kept[-1]
+    measured = None
+    if settings.measured and (settings.squares or not kind.still):
+        measured = products(g, None if kind.still else u, settings.squares)
+    if settings.momentum == 0 or kind.fresh:
+        kept[0].copy_(g)
     else:
-        buffer = state["momentum_buffer"]
-        buffer.mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
-    if not group["nesterov"]:
-        return buffer
-    return _keep(state, "direction", gradient.add(buffer, alpha=momentum))
+        kept[0].mul_(settings.momentum).add_(g, alpha=1 - settings.dampening)
+    if settings.nesterov:
+        torch.add(g, kept[0], alpha=settings.momentum, out=u)
+    return measured
 
 
-def _keep(state: dict[str, Tensor], name: str, value: Tensor) -> Tensor:
-    if name in state:
-        return state[name].copy_(value)
-    state[name] = value.detach().clone(memory_format=torch.preserve_format)
-    return state[name]
+@bookkeeping
+def _finish(group: dict[str, Any], plan: Plan, parts: list[Tensor | None]) -> None:
+    adapt_lr(group, [part for part in parts if part is not None])
+    lr = step_lr(group)
+    for run in plan.runs:
+        _descend(run.params, run.slots[-1], lr)
 
 
-def _descend(
-    params: list[Tensor], directions: list[Tensor], lr: float | Tensor, foreach: bool
-) -> None:
-    """θ_t = θ_{t-1} − lr u_t; with a tensor lr the host never reads it."""
+def _descend(params: list[Tensor], directions: list[Tensor], lr: float | Tensor) -> None:
+    """θ_t = θ_{t-1} − γ_t u_t."""
     if isinstance(lr, Tensor):
-        for param, direction in zip(params, directions, strict=True):
-            param.sub_(direction * lr.to(param.device))
-    elif foreach:
-        torch._foreach_add_(params, directions, alpha=-lr)
+        scale = lr.to(params[0].device, params[0].dtype)
+        torch._foreach_sub_(params, torch._foreach_mul(directions, scale))
     else:
-        for param, direction in zip(params, directions, strict=True):
-            param.add_(direction, alpha=-lr)
+        torch._foreach_add_(params, directions, alpha=-lr)

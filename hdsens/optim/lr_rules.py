@@ -1,0 +1,73 @@
+"""How a param group's learning rate moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdsens.optim.reductions import cosine, total
+
+
+def adapt_lr(group: dict[str, Any], parts: Sequence[Tensor]) -> None:
+    """Apply Eq. 6 (or Eq. 8), then the bounds, to ``group["lr"]``.
+
+    `parts` are `products` over parts of the group; none at all means u_{t-1} = 0 and no change.
+    A tensor lr changes in place, without being read by the host.
+    """
+    if not parts:
+        return
+    sums = total(parts)
+    slope = cosine(sums) if group["rule"] == "multiplicative" else sums[0]
+    if isinstance(group["lr"], Tensor):
+        _adapt_tensor(group, slope)
+    else:
+        group["lr"] = _adapted(group, slope.item())
+
+
+def measures_squares(group: dict[str, Any]) -> bool:
+    """Whether the group's rule needs g·g and u·u beside g·u."""
+    return bool(group["rule"] == "multiplicative")
+
+
+def step_lr(group: dict[str, Any]) -> float | Tensor:
+    """γ_t, what this step multiplies u_t by: lr itself unless a transition is set (Section 5.1)."""
+    lr: float | Tensor = group["lr"]
+    if group["transition"] is None:
+        return lr
+    final, power = group["transition"]
+    steps = group.setdefault("transition_steps", _counter_beside(lr))
+    steps += 1
+    share = steps**-power if isinstance(lr, Tensor) else steps.item() ** -power
+    return share * lr + (1 - share) * final  # type: ignore[no-any-return]
+
+
+def owned(lr: Any) -> Any:
+    """`lr`, as a copy where it is a tensor: the optimizer changes its own in place."""
+    return lr.detach().clone() if isinstance(lr, Tensor) else lr
+
+
+def _adapted(group: dict[str, Any], slope: float) -> float:
+    lr, rate = group["lr"], group["hypergrad_lr"]
+    lr = lr + rate * slope if group["rule"] == "additive" else lr * (1 + rate * slope)
+    if group["lr_bounds"] is None or math.isnan(lr):
+        return float(lr)
+    low, high = group["lr_bounds"]
+    return float(min(max(lr, low), high))
+
+
+def _adapt_tensor(group: dict[str, Any], slope: Tensor) -> None:
+    lr, rate = group["lr"], group["hypergrad_lr"]
+    if group["rule"] == "additive":
+        lr.add_(slope.to(lr.device, lr.dtype), alpha=rate)
+    else:
+        lr.mul_(1 + rate * slope.to(lr.device, lr.dtype))
+    if group["lr_bounds"] is not None:
+        lr.clamp_(*group["lr_bounds"])
+
+
+def _counter_beside(lr: float | Tensor) -> Tensor:
+    return torch.zeros((), device=lr.device if isinstance(lr, Tensor) else "cpu")
