@@ -92,10 +92,22 @@ def factor_names(cells: pd.DataFrame, factors: Sequence[str] | None = None) -> t
     return tuple(names)
 
 
+def point_keys(cells: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """Task, arm, baseline ("" for a base arm) and factors; levels that are no numbers as text."""
+    keys = cells[["task", "arm", "baseline", *factors]].copy()
+    keys["baseline"] = keys["baseline"].astype(object).where(keys["baseline"].notna(), "")
+    for name in factors:
+        if not pd.api.types.is_numeric_dtype(keys[name]):
+            keys[name] = keys[name].map(str, na_action="ignore")
+    return keys
+
+
 def _expected_from_what_is_seen(cells: pd.DataFrame) -> int:
-    point = ["task", "arm", *factor_names(cells)]
-    groups = cells.groupby(["task", "role"], dropna=False)
-    return int(sum(len(g[point].drop_duplicates()) * g["seed"].nunique() for _, g in groups))
+    keys = point_keys(cells, factor_names(cells)).assign(role=cells["role"], seed=cells["seed"])
+    return sum(
+        len(group.drop(columns="seed").drop_duplicates()) * len(set(group["seed"]))
+        for _, group in keys.groupby(["task", "role"])
+    )
 
 
 def attach(

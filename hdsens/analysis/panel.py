@@ -16,6 +16,7 @@ from hdsens.analysis.accounting import (
     check_columns,
     factor_names,
     one_row_a_cell,
+    point_keys,
 )
 from hdsens.analysis.intervals import Floats
 from hdsens.errors import InputError
@@ -172,11 +173,7 @@ def _no_loss(rows: pd.DataFrame) -> tuple[Floats, Floats]:
 
 
 def _points(rows: pd.DataFrame, names: tuple[str, ...]) -> tuple[NDArray[np.int64], pd.DataFrame]:
-    keys = rows[["task", "arm", "baseline", *names]].copy()
-    keys["baseline"] = keys["baseline"].astype(object).where(keys["baseline"].notna(), "")
-    for name in names:
-        if not pd.api.types.is_numeric_dtype(keys[name]):
-            keys[name] = keys[name].map(str, na_action="ignore")
+    keys = point_keys(rows, names)
     groups = keys.groupby([*keys.columns], dropna=False, sort=True)
     code = np.asarray(groups.ngroup(), dtype=np.int64)
     first = np.unique(code, return_index=True)[1]

@@ -33,7 +33,7 @@ def normalised_regret(loss: ArrayLike, best: ArrayLike, initial: ArrayLike) -> F
     Where the reference itself does not beat the untrained model (L* >= L0) r is 1, never 0: a set
     in which everything fails is not robust. NaN stays NaN.
 
-    >>> normalised_regret([0.3, 1.3, 2.3, 9.9], best=0.3, initial=2.3).tolist()
+    >>> normalised_regret([0.5, 1.5, 2.5, 9.9], best=0.5, initial=2.5).tolist()
     [0.0, 0.5, 1.0, 1.0]
     """
     final, star, l0 = (np.asarray(a, dtype=np.float64) for a in (loss, best, initial))

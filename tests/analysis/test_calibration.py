@@ -1,0 +1,129 @@
+"""Simulated studies with known truth; the long version is `python -m benchmarks.calibration`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from cell_frames import cell, frame, hd_cell
+
+from hdsens.analysis import verdict
+
+N_STUDIES = 2000
+TOLERANCE = 0.015  # three standard errors of a rate of 0.05
+
+
+@pytest.fixture(scope="module")
+def calibration() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "calibration.py"
+    spec = importlib.util.spec_from_file_location("calibration", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["calibration"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_intervals_cover_95_percent_for_normal_and_t3_noise(calibration: ModuleType) -> None:
+    table = calibration.coverage(10_000, np.random.default_rng(0)).set_index(["noise", "n"])
+    for noise in ("normal", "t3"):
+        for n in (10, 20):
+            assert 0.93 <= table.loc[(noise, n), "mean (t)"] <= 0.97
+    assert table.loc[("skewed (lognormal)", 10), "mean (t)"] < 0.9  # known, printed, not hidden
+
+
+def test_clopper_pearson_never_covers_too_little(calibration: ModuleType) -> None:
+    assert calibration.share_coverage(10_000, np.random.default_rng(0))["covered"].min() > 0.945
+
+
+@pytest.mark.parametrize("n_seeds", [10, 20])
+@pytest.mark.parametrize(
+    ("study", "part", "sign"),
+    [
+        ("boundary of C1", "C1", "+"),
+        ("boundary of C1", "C1", "−"),
+        ("boundary of C2", "C2", "+"),
+        ("boundary of C2", "C2", "−"),
+        ("boundary of C3, one level", "C3", "+"),
+        ("boundary of C3, all levels", "C3", "−"),
+        ("boundary of C4", "C4", "+"),
+        ("boundary of C4", "C4", "−"),
+        ("same distribution", "C1", "+"),
+        ("same distribution", "C3", "−"),
+        ("same distribution", "C4", "−"),
+    ],
+)
+def test_errors_are_at_most_nominal(
+    calibration: ModuleType, study: str, part: str, sign: str, n_seeds: int
+) -> None:
+    truth = calibration.SCENARIOS[study]
+    row = calibration.rates(truth, N_STUDIES, n_seeds, np.random.default_rng(n_seeds))
+    assert row[f"{part} {sign}"] <= 0.05 + TOLERANCE
+
+
+def test_boundaries_are_boundaries(calibration: ModuleType) -> None:
+    """Rates at most nominal mean nothing if the rules never decide: here they do, both ways."""
+    rng = np.random.default_rng(3)
+    for part, sign in (("C1", "+"), ("C1", "−"), ("C2", "+"), ("C2", "−")):
+        row = calibration.rates(calibration.SCENARIOS[f"boundary of {part}"], N_STUDIES, 20, rng)
+        assert row[f"{part} {sign}"] > 0.01
+
+
+@pytest.mark.parametrize("study", ["fails everywhere", "both fail everywhere", "same distribution"])
+def test_traps_are_never_called_robust(calibration: ModuleType, study: str) -> None:
+    row = calibration.rates(calibration.SCENARIOS[study], N_STUDIES, 10, np.random.default_rng(0))
+    assert row["all +"] == 0
+    assert row["C1 −"] == 1
+
+
+def test_one_bad_level_is_found_and_a_robust_arm_is_not_accused(calibration: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    bad = calibration.rates(calibration.SCENARIOS["robust, one bad level"], N_STUDIES, 10, rng)
+    assert bad["C3 −"] > 0.99
+    good = calibration.rates(calibration.SCENARIOS["robust"], N_STUDIES, 20, rng)
+    assert good["all +"] > 0.75
+    assert max(good["C1 −"], good["C2 −"], good["C3 −"], good["C4 −"]) < 0.01
+
+
+def test_simulation_and_verdict_decide_alike(calibration: ModuleType) -> None:
+    """The simulation selects on pilot seeds by its own few lines; a frame must give the same."""
+    rng = np.random.default_rng(11)
+    truth = replace(calibration.SCENARIOS["robust"], zero=0.005, hd_diverges=0.01)
+    studies, pilot = (
+        calibration.simulate(truth, 12, 10, rng),
+        calibration.simulate(truth, 12, 3, rng),
+    )
+    decisions = calibration.decide(studies, pilot)
+    seen = set()
+    for i in range(12):
+        result = verdict(to_frame(calibration, studies, pilot, i), PROTOCOL).parts
+        for part, decision in decisions.items():
+            row = result[result["part"] == part].iloc[0]
+            state = (bool(decision.supported[i]), bool(decision.refuted[i]))
+            assert (row["verdict"] == "supported", row["verdict"] == "refuted") == state
+            seen.add(state)
+            if part in ("C1", "C2"):
+                assert row["effect"] == pytest.approx(decision.effect.estimate[i, 0])
+                assert row["upper"] == pytest.approx(decision.effect.upper[i, 0])
+    assert len(seen) > 1
+
+
+PROTOCOL = {"pilot_seeds": [100, 101, 102], "primary": {"sgd_hd": {"hypergrad_lr": 1e-3}}}
+
+
+def to_frame(calibration: ModuleType, studies, pilot, i: int):
+    rates = [0.0, *(float(f"{10**e:.6g}") for e in np.arange(-6, 0.1, 0.5))]
+    rows = []
+    for part, offset in ((studies, 0), (pilot, 100)):
+        for (arm, level, seed), loss in np.ndenumerate(part.loss[i]):
+            lost = part.diverged[i, arm, level, seed]
+            make = hd_cell if arm else lambda *given, **other: cell("sgd", *given, **other)
+            value = None if lost else float(loss)
+            rows.append(make(rates[level], int(seed) + offset, value, initial_loss=calibration.L0))
+    return frame(rows)

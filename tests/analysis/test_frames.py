@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from cell_frames import cell, frame, hd_cell, small_study
+
+from hdsens.analysis import cells_at, join_cells, regret_table, sensitivity_table
+from hdsens.errors import InputError
+
+
+def test_joined_studies_keep_their_factors_and_expectations() -> None:
+    one = small_study()
+    two = frame(cell("adam", 0.1, s, 1.0, task="other", momentum=0.9) for s in range(2))
+    one.attrs = {"factors": ["lr", "hypergrad_lr"], "expected": 24}
+    two.attrs = {"factors": ["lr", "hypergrad_lr", "momentum"], "expected": 3}
+    joined = join_cells([one, two])
+    assert joined.attrs == {"factors": ["lr", "hypergrad_lr", "momentum"], "expected": 27}
+    assert list(joined.columns) == [*one.columns, "momentum"]
+    table = regret_table(joined)
+    assert table.attrs["accounting"]["missing"] == 1
+    assert table.groupby("task")["reference_loss"].first().to_dict() == {"other": 1.0, "toy": 0.4}
+    two.attrs.pop("expected")
+    assert "expected" not in join_cells([one, two]).attrs
+
+
+def test_cells_at_an_earlier_budget() -> None:
+    cells = frame(
+        [
+            cell("sgd", 0.1, 0, 0.2),
+            cell("sgd", 0.1, 1, None, diverged_step=50),
+            cell("sgd", 0.1, 2, None, diverged_step=10),
+        ]
+    )
+    ids = cells["cell_id"]
+    traces = pd.DataFrame(
+        {
+            "cell_id": [ids[0], ids[0], ids[1], ids[1]],
+            "step": [10, 30, 10, 30],
+            "train_loss": [1.0, 0.6, 1.2, 0.7],
+        }
+    )
+    at_30 = cells_at(cells, traces, 0.3)
+    assert at_30["train_loss"][:2].tolist() == [0.6, 0.7]
+    assert at_30["outcome"].tolist() == ["completed", "completed", "diverged"]
+    assert np.isnan(at_30["train_loss"][2])
+    assert regret_table(at_30)["n_diverged"].item() == 1
+    with pytest.raises(
+        InputError, match=r"2 cells must be evaluated at 0\.2 of the budget; add 0\.2"
+    ):
+        cells_at(cells, traces, 0.2)
+
+
+def test_sensitivity_to_any_factor() -> None:
+    """Momentum is no learning rate: its zero is a level like any other."""
+    losses = {0.0: 1.0, 0.5: 0.5, 0.9: 0.0}
+    cells = frame(
+        cell("sgd", 0.1, s, loss, momentum=m, cell_id=f"{m}/{s}")
+        for m, loss in losses.items()
+        for s in range(2)
+    )
+    cells.attrs["factors"] = ["lr", "momentum"]
+    row = sensitivity_table(cells, factor="momentum").iloc[0]
+    assert (row["n_levels"], row["regret_mean"], row["best_level"]) == (3, 0.25, 0.9)
+    assert row["lr"] == 0.1
+    with pytest.raises(InputError, match="factor must be one of lr, momentum"):
+        sensitivity_table(cells, factor="nesterov")
+
+
+def test_a_factor_may_be_text() -> None:
+    cells = frame(
+        cell("adam", 0.1, s, loss, betas=betas, cell_id=f"{betas}/{s}")
+        for betas, loss in (([0.9, 0.99], 0.5), ([0.8, 0.9], 1.0))
+        for s in range(2)
+    )
+    cells.attrs["factors"] = ["lr", "betas"]
+    assert sensitivity_table(cells, factor="betas")["regret_mean"].tolist() == [
+        pytest.approx(1 / 6)
+    ]
+
+
+def test_a_baseline_with_a_factor_of_its_own_is_ambiguous() -> None:
+    rows = [cell("sgd", 0.1, 0, 1.0, momentum=m, cell_id=str(m)) for m in (0.0, 0.9)]
+    cells = frame([*rows, hd_cell(0.1, 0, 1.0, momentum=np.nan)])
+    cells.attrs["factors"] = ["lr", "hypergrad_lr", "momentum"]
+    with pytest.raises(
+        InputError, match=r"baseline 'sgd' must match at one point \(got '2 points'\)"
+    ):
+        sensitivity_table(cells)
+
+
+def test_analysis_needs_no_trainer_and_no_plotter() -> None:
+    heavy = ("torch", "ray", "optuna", "matplotlib", "seaborn", "pydantic")
+    code = f"import sys, hdsens.analysis; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
