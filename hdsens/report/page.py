@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,26 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from hdsens.analysis import Accounting, accounting, regret_table, sensitivity_table
+from hdsens.analysis import (
+    Accounting,
+    Verdict,
+    accounting,
+    regret_table,
+    sensitivity_table,
+)
 from hdsens.report import pictures, words
-from hdsens.report.curves import loss_curves, loss_limits, setting_name
+from hdsens.report.curves import loss_curves, loss_limits
 from hdsens.report.families import Family, families
+from hdsens.report.judgement import Strip, judge, strip
 from hdsens.report.pictures import Picture
 from hdsens.report.points import METRICS, family_points, other_settings, point_table, shown_metrics
-from hdsens.report.tables import REGRET, SENSITIVITY, SUMMARY, Table, table
+from hdsens.report.tables import PARTS, REGRET, SENSITIVITY, Table, table
 from hdsens.report.text import count
 from hdsens.store import Results
 from hdsens.study import Study
 from hdsens.version import __version__
 
 MAX_FAILURES = 200
-MAX_SUMMARY = 8
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,14 @@ class FamilyView:
 
     name: str
     answers: tuple[str, ...]
+    strips: tuple[Strip, ...]
     at: str
-    summary: Table
     curves: tuple[Picture, ...]
     heatmaps: tuple[Picture, ...]
     paths: tuple[Picture, ...]
     sensitivity: Table
     regret: Table
+    parts: Table
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class ResultView:
     seeds: str
     families: tuple[FamilyView, ...]
     metric: str
+    label: str
     restrictions: tuple[str, ...]
     runs: tuple[tuple[tuple[str, str], ...], ...]
     study_json: str
@@ -106,6 +114,7 @@ def view(results: Results, key: str) -> ResultView:
     account = accounting(cells)
     metrics = shown_metrics(cells) if account.used else ()
     metric = metrics[0] if metrics else "train_loss"
+    judged = judge(results, metric) if metrics else "no cell has a result"
     return ResultView(
         key=key,
         study=study,
@@ -114,9 +123,10 @@ def view(results: Results, key: str) -> ResultView:
         how_far=words.how_far(account),
         cost=words.cost(cells),
         seeds=_seeds(study),
-        families=_family_views(results, metric, key) if metrics else (),
+        families=_family_views(results, metric, judged, key) if metrics else (),
         metric=METRICS[metric],
-        restrictions=tuple(regret_table(cells, metric).attrs["restrictions"]) if metrics else (),
+        label="" if isinstance(judged, str) else judged.label,
+        restrictions=_restrictions(cells, metric, judged) if metrics else (),
         runs=tuple(_run_rows(run) for run in results.runs),
         study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
         failures=_failures(cells),
@@ -124,7 +134,15 @@ def view(results: Results, key: str) -> ResultView:
     )
 
 
-def _family_views(results: Results, metric: str, key: str) -> tuple[FamilyView, ...]:
+def _restrictions(cells: pd.DataFrame, metric: str, judged: Verdict | str) -> tuple[str, ...]:
+    """What limits the numbers, each said once."""
+    own = judged.deviations if isinstance(judged, Verdict) else ()
+    return tuple(dict.fromkeys([*regret_table(cells, metric).attrs["restrictions"], *own]))
+
+
+def _family_views(
+    results: Results, metric: str, judged: Verdict | str, key: str
+) -> tuple[FamilyView, ...]:
     cells = results.cells
     factors = tuple(cells.attrs["factors"])
     points = point_table(cells, metric)
@@ -139,9 +157,15 @@ def _family_views(results: Results, metric: str, key: str) -> tuple[FamilyView, 
     return tuple(
         FamilyView(
             name=family.name,
-            answers=tuple(words.answers(family_points(sensitivity, family, settings[0]), family)),
+            answers=tuple(
+                words.answers(
+                    family_points(sensitivity, family, settings[0]),
+                    family,
+                    _judged_at(judged, family, settings[0]),
+                )
+            ),
+            strips=_strips(_judged_at(judged, family, settings[0]), family),
             at=pictures.at(settings[0]),
-            summary=_summary(family_points(sensitivity, family, settings[0])),
             curves=_curves(points, family, metric, settings, limits, f"{key}-{i}-curve"),
             heatmaps=tuple(
                 pictures.heatmap_pictures(points, family, metric, settings, f"{key}-{i}-heat")
@@ -151,18 +175,32 @@ def _family_views(results: Results, metric: str, key: str) -> tuple[FamilyView, 
                 family_points(sensitivity, family), ["arm", *factors[1:]], SENSITIVITY
             ),
             regret=table(family_points(points, family), ["arm", *factors], REGRET),
+            parts=_parts(judged, family, factors),
         )
         for i, family in enumerate(present)
     )
 
 
-def _summary(rows: pd.DataFrame) -> Table:
-    """The settings of the first picture; of many, those with the lowest and the highest regret."""
-    if len(rows) > MAX_SUMMARY:
-        order = rows.sort_values("regret_mean", kind="stable").index
-        rows = rows.loc[sorted([*order[: MAX_SUMMARY // 2], *order[-MAX_SUMMARY // 2 :]])]
-    names = [setting_name(arm, h) for arm, h in zip(rows["arm"], rows["hypergrad_lr"], strict=True)]
-    return table(rows.assign(setting=names), ["setting"], SUMMARY)
+def _judged_at(judged: Verdict | str, family: Family, fixed: dict[str, Any]) -> Verdict | str:
+    """The verdict on a family at one setting of the other factors."""
+    if isinstance(judged, str):
+        return judged
+    return replace(judged, parts=family_points(judged.parts, family, fixed))
+
+
+def _strips(judged: Verdict | str, family: Family) -> tuple[Strip, ...]:
+    if isinstance(judged, str):
+        return ()
+    found = (strip(judged, arm) for arm in family.others)
+    return tuple(one for one in found if one is not None)
+
+
+def _parts(judged: Verdict | str, family: Family, factors: tuple[str, ...]) -> Table:
+    """The verdict's parts with what decided them."""
+    if isinstance(judged, str):
+        return table(pd.DataFrame(), (), ())
+    rows = family_points(judged.parts, family)
+    return table(rows, ["arm", *factors[1:], "part", "claim", "verdict"], PARTS)
 
 
 def _common_limits(

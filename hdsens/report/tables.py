@@ -28,6 +28,10 @@ COLUMNS = {
     "loss_mean": ("mean loss", "nats; a diverged seed counts as untrained"),
     "loss_low": ("lowest", "loss of the best seed, nats"),
     "loss_high": ("highest", "loss of the worst seed, nats"),
+    "effect": ("effect", "in units of regret; the interval that decides"),
+    "check_effect": ("second condition", "G for C1, share diverged for C2"),
+    "p_refuted": ("p against", "smallest adjusted p-value of the opposite"),
+    "decided_by": ("decided by", ""),
     "n_seeds": ("seeds", "seeds with a result"),
     "n_cells": ("cells", "cells with a result"),
     "n_diverged": ("diverged", "of these, diverged"),
@@ -35,7 +39,8 @@ COLUMNS = {
     "n_missing": ("missing", "did not run"),
 }
 IN_NATS = ("loss_mean", "loss_low", "loss_high", "lr_sensitivity", "excess_loss")
-SUMMARY = ("regret_mean", "regret_zero", "n_diverged")
+AS_WRITTEN = ("best_level", "decided_by")
+BOUNDS = {"effect": ("lower", "upper"), "check_effect": ("check_lower", "check_upper")}
 SENSITIVITY = (
     "regret_mean",
     "regret_below",
@@ -51,6 +56,7 @@ SENSITIVITY = (
     "n_failed",
     "n_missing",
 )
+PARTS = ("effect", "check_effect", "p_refuted", "n_seeds", "decided_by")
 REGRET = (
     "regret_mean",
     "regret_median",
@@ -100,13 +106,14 @@ def table(frame: pd.DataFrame, labels: Sequence[str], columns: Sequence[str]) ->
 
 def _column(frame: pd.DataFrame, head: Column) -> list[str]:
     values = frame[head.name].tolist()
-    if head.is_label or head.name == "best_level":
+    if head.is_label or head.name in AS_WRITTEN:
         return [_label(value) for value in values]
     if head.name.startswith("n_"):
         return [f"{value:,}" for value in values]
     write = number if head.name in IN_NATS else share
-    if f"{head.name}_lower" in frame:
-        low, high = (frame[f"{head.name}_{end}"].tolist() for end in ("lower", "upper"))
+    lower, upper = BOUNDS.get(head.name, (f"{head.name}_lower", f"{head.name}_upper"))
+    if lower in frame:
+        low, high = frame[lower].tolist(), frame[upper].tolist()
         return [interval(*three, write) for three in zip(values, low, high, strict=True)]
     return [write(value) for value in values]
 

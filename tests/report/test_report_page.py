@@ -114,9 +114,13 @@ BROKEN = {
         {},
         "Every cell of sgd and hd diverged",
     ),
-    "one seed": (study(SGD, HD, seeds=1), {}, "One seed cannot tell"),
-    "hypergrad_lr zero": (study(SGD, {**HD, "hypergrad_lr": [0.0]}), {}, "cannot be told apart"),
-    "base missing": (study(SGD, HD, seeds=1), {"missing": range(6)}, "cannot be compared with sgd"),
+    "one seed": (study(SGD, HD, seeds=1), {}, "is not settled"),
+    "hypergrad_lr zero": (study(SGD, {**HD, "hypergrad_lr": [0.0]}), {}, "is refuted"),
+    "base missing": (
+        study(SGD, HD, seeds=1),
+        {"missing": range(6)},
+        "No verdict on hd: no cell has a baseline cell",
+    ),
     "pilot seeds": (study(SGD, HD, protocol={"pilot_seeds": [7, 8]}), {}, "2 pilot seeds"),
     "other factors": (
         study(

@@ -1,0 +1,82 @@
+"""The verdict as the page says it: a sentence, marks for each part, and the numbers behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hdsens.analysis import Verdict, verdict
+from hdsens.errors import InputError
+from hdsens.report.text import interval, level
+from hdsens.store import Results
+from hdsens.study import Arm
+
+MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One part's verdict at one setting: how it is drawn, and in words."""
+
+    sign: str
+    verdict: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Verdicts of an HD arm: claims down, settings of hypergrad_lr across.
+
+    `settings` are written levels; `rows` hold a claim with one mark a setting (None: not judged).
+    A claim about the arm as a whole has one mark for all settings.
+    """
+
+    arm: str
+    label: str
+    joint: str | None
+    settings: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
+
+
+def judge(results: Results, metric: str) -> Verdict | str:
+    """The verdict, or why there is none."""
+    if all(arm.baseline is None for arm in results.study.arms):
+        return "no arm names a baseline"
+    try:
+        found = verdict(results.cells, results.study.protocol, metric)
+    except InputError as error:
+        return str(error)
+    return found if len(found.parts) else "no cell has a baseline cell to compare with"
+
+
+def strip(found: Verdict, arm: Arm) -> Strip | None:
+    """Marks of one arm, from parts at one setting of the factors besides hypergrad_lr."""
+    rows = found.parts[found.parts["arm"] == arm.name]
+    if not len(rows):
+        return None
+    levels = sorted(rows["hypergrad_lr"].dropna().unique()) if "hypergrad_lr" in rows else []
+    claims = rows.drop_duplicates("part").sort_values("part")
+    joint = found.joint[(found.joint["arm"] == arm.name) & found.joint["tested"]]
+    return Strip(
+        arm.name,
+        found.label,
+        str(joint["verdict"].iloc[0]) if len(joint) else None,
+        tuple(level(float(value)) for value in levels),
+        tuple(
+            (f"{name} {claim}", _marks(rows[rows["part"] == name], levels))
+            for name, claim in zip(claims["part"], claims["claim"], strict=True)
+        ),
+    )
+
+
+def _marks(rows: pd.DataFrame, levels: list[float]) -> tuple[Mark | None, ...]:
+    if rows["hypergrad_lr"].isna().all():
+        return (_mark(rows.iloc[0]),)
+    by_level = {float(row["hypergrad_lr"]): _mark(row) for _, row in rows.iterrows()}
+    return tuple(by_level.get(float(h)) for h in levels)
+
+
+def _mark(row: pd.Series) -> Mark:
+    evidence = f"{interval(row['effect'], row['lower'], row['upper'])}; {row['decided_by']}"
+    return Mark(MARKS[row["verdict"]], row["verdict"], evidence)
