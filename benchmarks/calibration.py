@@ -175,6 +175,8 @@ SCENARIOS: Mapping[str, Truth] = {
     "robust, 1 in 5 diverges at lr = 0": Truth(BASE, ROBUST, zero_diverges=0.2),
     "boundary of C1": replace(BOUNDARY, hd=LOW / 2),
     "boundary of C1, noisy pilot": replace(BOUNDARY, hd=LOW / 2, exact_pilot=False),
+    "R_HD is 0.48 of R_base, noisy pilot": replace(BOUNDARY, hd=LOW * 0.48, exact_pilot=False),
+    "R_HD is 0.52 of R_base, noisy pilot": replace(BOUNDARY, hd=LOW * 0.52, exact_pilot=False),
     "boundary of C2": replace(BOUNDARY, zero=0.02),
     "boundary of C3, all levels": replace(BOUNDARY, hd=LOW + 0.02),
     "boundary of C3, one level": replace(BOUNDARY, hd=LOW + at(9, 0.02)),

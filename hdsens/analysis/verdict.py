@@ -260,13 +260,17 @@ def _joint_line(row: dict[str, Any]) -> str:
 
 
 def _part_line(row: dict[str, Any]) -> str:
+    names = list(row)
+    factors = names[names.index("baseline") + 1 : names.index("primary")]
+    at = [f"{name} = {_short(row[name])}" for name in factors if not pd.isna(row[name])]
     side = f" ({row['side']})" if row["part"] == "C1" and row["verdict"] == "supported" else ""
-    beta = row.get(BETA)
-    where = f"{row['arm']} on {row['task']}" + (
-        "" if beta is None or np.isnan(beta) else f", {BETA} = {beta:g}"
-    )
     return (
-        f"{row['part']} {row['claim']}: {row['verdict']}{side}; {where}:"
+        f"{row['part']} {row['claim']}: {row['verdict']}{side};"
+        f" {', '.join([row['arm'] + ' on ' + row['task'], *at])}:"
         f" {row['effect']:.4g} [{row['lower']:.4g}, {row['upper']:.4g}], n = {row['n_seeds']};"
         f" {row['decided_by']}"
     )
+
+
+def _short(level: Any) -> str:
+    return f"{level:g}" if isinstance(level, float) else str(level)

@@ -131,3 +131,14 @@ def test_bad_input_is_named() -> None:
         regret_table(cells.assign(valid_loss=np.nan), metric="valid_loss")
     with pytest.raises(InputError, match="arm 'sgd_hd': baseline must be among the cells"):
         regret_table(frame([hd_cell(0.1, 0, 1.0)]), reference="baseline")
+
+
+def test_unequally_spaced_levels_have_no_width_in_decades() -> None:
+    cells = frame(cell("sgd", lr, seed, 0.5) for lr in (0.01, 0.1, 0.5) for seed in (0, 1))
+    table = sensitivity_table(cells)
+    assert np.isnan(table["decades_within_5pct"].item())
+    assert regret_table(cells)["decades_within_5pct"].isna().all()
+    assert (
+        "1 settings: lr is not equally spaced in log10; decades are not given"
+        in table.attrs["restrictions"]
+    )

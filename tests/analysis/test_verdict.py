@@ -274,3 +274,7 @@ def test_a_shared_factor_is_matched_and_a_free_one_is_not() -> None:
     result = verdict(cells, PROTOCOL)
     c3 = result.parts[result.parts["part"] == "C3"].set_index("momentum")["verdict"]
     assert c3.to_dict() == {0.0: "supported", 0.9: "refuted"}
+    assert (
+        "C3 never worse than the baseline: refuted;"
+        " sgd_hd on toy, hypergrad_lr = 0.001, momentum = 0.9: 0.1"
+    ) in str(result)
