@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -98,7 +98,8 @@ def median_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interv
     """
     x = np.sort(np.asarray(values, dtype=np.float64), axis=-1)  # NaN sorts last
     n = (~np.isnan(x)).sum(axis=-1)
-    rank = np.asarray(stats.binom.ppf((1 - confidence) / 2, np.maximum(n, 1), 0.5), dtype=np.int64)
+    below = special.bdtr(np.arange(x.shape[-1]), np.maximum(n, 1)[..., None], 0.5)
+    rank = (below < (1 - confidence) / 2).sum(axis=-1)  # the binomial quantile
     exists = (rank >= 1) & (n > 0)
     lower = np.where(exists, _take(x, np.maximum(rank - 1, 0)), np.nan)
     upper = np.where(exists, _take(x, np.maximum(n - rank, 0)), np.nan)

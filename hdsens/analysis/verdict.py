@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
     parts = adjust([*_pair_parts(pairs, frozen, margins), *_tuning_parts(panel, frozen, margins)])
     left_out = [*alone, *(note for pair in pairs for note in pair.restrictions)]
     departures = [*deviations(cells, pairs, frozen), *panel.restrictions, *left_out]
-    confirmatory = frozen is not None and bool(panel.independent.all())
+    confirmatory = any(part.primary for part in parts) and bool(panel.independent.all())
     return Verdict(
         _parts_frame(parts, panel),
         _levels_frame(pairs, parts),
@@ -192,24 +193,28 @@ def _levels_frame(pairs: Sequence[Pair], parts: Sequence[Part]) -> pd.DataFrame:
 def _window(parts: Sequence[Part]) -> pd.DataFrame:
     """Levels of hypergrad_lr where C1 to C3 hold, one row an arm and task, and all tasks."""
     rows = []
-    for arm in sorted({part.arm for part in parts}):
+    for arm in sorted({part.arm for part in parts if BETA in part.fixed}):
         own = [part for part in parts if part.arm == arm and BETA in part.fixed]
-        ladder = sorted({part.fixed[BETA] for part in own})
         tasks = sorted({part.task for part in own})
-        for name, among in [*((task, [task]) for task in tasks), ("all tasks", tasks)]:
-            held = [
-                beta
-                for beta in ladder
-                if all(p.verdict == "supported" for p in own if _is_at(p, beta, among))
-                and {p.task for p in own if _is_at(p, beta, among)} == set(among)
-            ]
-            decades = len(held) / levels_per_decade(ladder)
-            rows.append({"arm": arm, "task": name, "supported": tuple(held), "decades": decades})
+        rows += [{"arm": arm, "task": task, **_held(own, [task])} for task in tasks]
+        rows.append({"arm": arm, "task": "all tasks", **_held(own, tasks)})
     return pd.DataFrame(rows)
 
 
-def _is_at(part: Part, beta: float, tasks: Sequence[str]) -> bool:
-    return bool(part.fixed[BETA] == beta and part.task in tasks)
+def _held(parts: Sequence[Part], tasks: Sequence[str]) -> dict[str, Any]:
+    """Levels where every part is there and supported on each of the tasks; their decades."""
+    by_beta: dict[float, list[Part]] = defaultdict(list)
+    for part in parts:
+        if part.task in tasks:
+            by_beta[part.fixed[BETA]].append(part)
+    ladder = sorted({part.fixed[BETA] for part in parts})
+    held = tuple(
+        beta
+        for beta in ladder
+        if {part.task for part in by_beta[beta]} == set(tasks)
+        and all(part.verdict == "supported" for part in by_beta[beta])
+    )
+    return {"supported": held, "decades": len(held) / levels_per_decade(ladder)}
 
 
 def _joint(arm: str, parts: Sequence[Part]) -> dict[str, Any]:

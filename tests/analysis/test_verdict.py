@@ -208,6 +208,8 @@ def test_without_a_protocol_nothing_is_confirmatory() -> None:
     assert result.joint["verdict"].item() == "inconclusive"
     assert not result.parts["primary"].any()
     assert "no primary setting was tested" in str(result)
+    assert verdict(GOOD.cells(), {"pilot_seeds": [100, 101, 102]}).label == "exploratory"
+    assert verdict(cells, PROTOCOL).label == "exploratory"  # the pilot seeds have no cells
 
 
 def test_departures_from_the_protocol_are_listed() -> None:
@@ -260,6 +262,7 @@ def test_any_two_arms_can_be_compared() -> None:
     other = base.assign(arm="momentum", cell_id="m" + base["cell_id"])
     result = verdict(against(pd.concat([cells, other], ignore_index=True), "momentum", "sgd"))
     assert set(result.parts["arm"]) == {"momentum"}
+    assert result.window.empty
     assert parts(result)["C3"] == "supported"
     with pytest.raises(InputError, match=r"arm must be one of sgd, sgd_hd \(got 'adam'\)"):
         against(cells, "adam", "sgd")
