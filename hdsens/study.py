@@ -19,6 +19,7 @@ the file is a frozen pydantic model here:
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,33 @@ from hdsens.errors import InputError
 from hdsens.levels import Level, NonNegativeLevels, OtherLevels
 from hdsens.rules import RESULT_COLUMNS, explain, identifier, printable_name, rule_broken, safe_name
 
-Settings = dict[str, Any]
+
+def _settings(value: object) -> object:
+    """Only what JSON has, because settings are part of a cell's identity."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise rule_broken("must be a table", remedy="e.g. { width = 64 }")
+    for inner in value.values():
+        _json_value(inner)
+    return value
+
+
+def _json_value(value: object) -> None:
+    if isinstance(value, list | tuple):
+        for inner in value:
+            _json_value(inner)
+    elif isinstance(value, dict):
+        _settings(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise rule_broken("must hold finite numbers", value, remedy="correct the value")
+    elif not (value is None or isinstance(value, bool | int | float | str)):
+        raise rule_broken(
+            "must hold only numbers, text, booleans, lists and tables",
+            value,
+            remedy="write it as text",
+        )
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(_settings)]
 StudyName = Annotated[str, BeforeValidator(safe_name)]
 ArmName = Annotated[str, BeforeValidator(printable_name)]
 ColumnName = Annotated[str, BeforeValidator(identifier)]
