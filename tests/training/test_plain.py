@@ -200,8 +200,9 @@ class Spoiled(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure=None):
-        super().step(closure)
         self.taken += 1
+        if self.where != "gradient":  # so that a bad gradient harms nothing else
+            super().step(closure)
         parameters = self.param_groups[0]["params"]
         if self.taken == 2 and self.where == "gradient":
             parameters[0].register_hook(lambda g: g * math.inf)
