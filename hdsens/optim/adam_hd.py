@@ -6,11 +6,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
-from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT
 
 from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
+from hdsens.optim.adam_update import bias_corrections, descend, descend_fused
 from hdsens.optim.checks import check_moments
 from hdsens.optim.hypergradient import HypergradientOptimizer
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
@@ -85,12 +84,10 @@ class AdamHD(HypergradientOptimizer):
         settings = _settings(group)
         plan = self._plan(index, settings, params)
         parts = []
-        if group["hypergrad_lr"] != 0:
-            for run in plan.runs:
-                if settings.squares or not run.kind.still:
-                    for vectors in _vectors(group, settings, plan, run):
-                        parts.append(_measure(settings, run.kind.still, *vectors))
-        self._finish(group, params, parts)
+        for run in plan.runs:
+            for vectors in _vectors(group, settings, plan, run):
+                parts.append(_advance(settings, run.kind.still, *vectors))
+        _finish(group, settings, plan, parts)
 
     @bookkeeping
     def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
@@ -100,16 +97,6 @@ class AdamHD(HypergradientOptimizer):
             return list(runs(members, settings.names, settings.singly))
 
         return self._planned(index, params, settings, split)
-
-    @bookkeeping
-    def _finish(self, group: dict[str, Any], params: list[Tensor], parts: list[Tensor]) -> None:
-        adapt_lr(group, parts)
-        lr = step_lr(group)
-        states = [self.state[param] for param in params]
-        if isinstance(lr, Tensor) and not group["fused"]:
-            _descend_by_tensor(group, params, states, lr)
-        else:
-            _descend_as_torch(group, params, states, lr)
 
 
 class _Kind(NamedTuple):
@@ -122,33 +109,35 @@ class _Kind(NamedTuple):
 class _Settings(NamedTuple):
     """What of a param group the kernel needs; never the lr, which changes every step."""
 
+    beta1: float
+    beta2: float
     weight_decay: float
-    maximize: bool
-    squares: bool
     amsgrad: bool
+    maximize: bool
+    fused: bool
+    measured: bool
+    squares: bool
     singly: bool
 
     @property
-    def names(self) -> tuple[str, str]:
-        """The two moments that make u_t."""
-        return "exp_avg", "max_exp_avg_sq" if self.amsgrad else "exp_avg_sq"
+    def names(self) -> tuple[str, ...]:
+        """The state kept; u_t is made of the first and the last."""
+        names = ("exp_avg", "exp_avg_sq")
+        return (*names, "max_exp_avg_sq") if self.amsgrad else names
 
 
 def _settings(group: dict[str, Any]) -> _Settings:
-    coupled = 0 if group["decoupled_weight_decay"] else group["weight_decay"]
     return _Settings(
-        coupled,
-        group["maximize"],
-        measures_squares(group),
-        group["amsgrad"],
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        weight_decay=0 if group["decoupled_weight_decay"] else group["weight_decay"],
+        amsgrad=group["amsgrad"],
+        maximize=group["maximize"],
+        fused=bool(group["fused"]),
+        measured=group["hypergrad_lr"] != 0,
+        squares=measures_squares(group),
         singly=group["foreach"] is False,
     )
-
-
-def _start(members: list[Member], settings: _Settings) -> None:
-    allocate(members, ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * settings.amsgrad)
-    for member in members:
-        member.state["step"] = torch.zeros((), dtype=torch.float32)
 
 
 def _member(param: Tensor, state: dict[str, Any]) -> Member:
@@ -157,74 +146,68 @@ def _member(param: Tensor, state: dict[str, Any]) -> Member:
     return Member(param, state, _Kind(steps, idle or steps == 0))
 
 
+def _start(members: list[Member], settings: _Settings) -> None:
+    allocate(members, settings.names)
+    for member in members:
+        member.state["step"] = torch.zeros((), dtype=torch.float32)
+
+
 @bookkeeping
 def _vectors(
     group: dict[str, Any], settings: _Settings, plan: Plan, run: Run
 ) -> list[tuple[Tensor, ...]]:
-    """Gradient, parameters and both moments of a run, in pieces, and two numbers.
+    """Gradient, parameters, two numbers and the moments of a run, in pieces.
 
-    With them u_{t-1} = m̂ / (√v̂ + ε) is `scale` m / (√v + `floor`).
+    With the numbers, u_{t-1} = m̂ / (√v̂ + ε) is `scale` m / (√v + `floor`).
     """
+    if settings.fused and not settings.measured:
+        return []
     gradient = plan.gradient(run)
     param = plan.params_of(run) if settings.weight_decay != 0 else gradient
-    floor, scale = _bias_correction(group, max(run.states[0]["step"].item(), 1))
-    return [(*vectors, floor, scale) for vectors in pieces(gradient, param, *run.vectors)]
+    debias, root = bias_corrections(group, max(run.states[0]["step"].item(), 1))
+    floor = torch.tensor(group["eps"] * root, dtype=torch.float64)
+    scale = torch.tensor(root / debias, dtype=torch.float64)
+    return [
+        (g, p, floor, scale, *moments) for g, p, *moments in pieces(gradient, param, *run.vectors)
+    ]
 
 
-def _bias_correction(group: dict[str, Any], steps: float) -> tuple[Tensor, Tensor]:
-    beta1, beta2 = group["betas"]
-    root = (1 - beta2**steps) ** 0.5
-    floor, scale = group["eps"] * root, root / (1 - beta1**steps)
-    return torch.tensor(floor, dtype=torch.float64), torch.tensor(scale, dtype=torch.float64)
-
-
-def _measure(
+def _advance(
     settings: _Settings,
     still: bool,
     gradient: Tensor,
     param: Tensor,
-    first: Tensor,
-    second: Tensor,
     floor: Tensor,
     scale: Tensor,
-) -> Tensor:
-    """Measure g_t against u_{t-1}."""
+    *moments: Tensor,
+) -> Tensor | None:
+    """Measure g_t against u_{t-1}, then move the moments on, unless a fused update will."""
     g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
-    if still:
-        return products(g, None, settings.squares)
+    measured = None
+    if settings.measured and (settings.squares or not still):
+        u = None if still else _ratio(moments[0], moments[-1], floor)
+        measured = products(g, u, settings.squares, scale)
+    if not settings.fused:
+        moments[0].lerp_(g, 1 - settings.beta1)
+        moments[1].mul_(settings.beta2).addcmul_(g, g, value=1 - settings.beta2)
+    if settings.amsgrad and not settings.fused:
+        torch.maximum(moments[2], moments[1], out=moments[2])
+    return measured
+
+
+def _ratio(first: Tensor, second: Tensor, floor: Tensor) -> Tensor:
     first, second = widened(first), widened(second)
     spare = room("direction", first, len(first))
-    denominator = torch.sqrt(second, out=spare).add_(floor)
-    return products(g, torch.div(first, denominator, out=spare), settings.squares, scale)
+    return torch.div(first, torch.sqrt(second, out=spare).add_(floor), out=spare)
 
 
-def _descend_as_torch(
-    group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any]], lr: float | Tensor
+@bookkeeping
+def _finish(
+    group: dict[str, Any], settings: _Settings, plan: Plan, parts: list[Tensor | None]
 ) -> None:
-    """Torch's own update, which also advances the moments."""
-    beta1, beta2 = group["betas"]
-    steps = [state["step"] for state in states]
-    update = adamw if group["decoupled_weight_decay"] else adam
-    update(
-        params,
-        [param.grad for param in params],
-        [state["exp_avg"] for state in states],
-        [state["exp_avg_sq"] for state in states],
-        [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-        steps,
-        foreach=group["foreach"],
-        fused=group["fused"],
-        amsgrad=group["amsgrad"],
-        beta1=beta1,
-        beta2=beta2,
-        lr=lr,
-        weight_decay=group["weight_decay"],
-        eps=group["eps"],
-        maximize=group["maximize"],
-    )
-
-
-def _descend_by_tensor(
-    group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any]], lr: Tensor
-) -> None:
-    raise NotImplementedError
+    adapt_lr(group, [part for part in parts if part is not None])
+    lr = step_lr(group)
+    if settings.fused:
+        descend_fused(group, plan, lr)
+    else:
+        descend(group, plan, lr)

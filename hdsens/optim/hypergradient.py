@@ -78,7 +78,7 @@ class HypergradientOptimizer(Optimizer):
         self.param_groups.append(group)
 
     @without_grad
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Adapt every group's lr, then its parameters; returns the closure's value, if any.
 
         Raises RuntimeError for a sparse gradient, before anything has changed.

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdsens.optim.workspace import CPU_PIECE
+from hdsens.optim.workspace import CPU_PIECE, HALVES
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,7 @@ def runs(members: Iterable[Member], names: tuple[str, ...], singly: bool = False
     With `singly`, every run is one member.
     """
     for bucket in _by_kind(members):
-        limit = CPU_PIECE if bucket[0].param.device.type == "cpu" else math.inf
-        limit = 0 if singly else limit
+        limit = 0 if singly else _longest(bucket[0].param)
         run: list[Member] = []
         length, ends = 0, [-1]
         for member in bucket:
@@ -129,6 +128,17 @@ def pieces(*vectors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     if vectors[0].device.type != "cpu" or vectors[0].numel() <= CPU_PIECE:
         return [vectors]
     return zip(*(torch.split(vector, CPU_PIECE) for vector in vectors), strict=True)
+
+
+def _longest(param: Tensor) -> float:
+    """How many elements of several parameters make one run.
+
+    On a CPU torch rounds halves differently in the vectorised and the scalar part of a loop, so
+    only a whole tensor, passed as torch.optim would, gives the same bits.
+    """
+    if param.device.type != "cpu":
+        return math.inf
+    return 0 if param.dtype in HALVES else CPU_PIECE
 
 
 def _checked(members: list[Member], names: tuple[str, ...]) -> Iterator[Run]:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hdsens.optim.workspace import room
-
-HALVES = (torch.float16, torch.bfloat16)
+from hdsens.optim.workspace import HALVES, room
 
 
 def descent_gradient(
