@@ -121,7 +121,7 @@ def test_trajectories_by_hand() -> None:
     traces = traced(
         {
             cells["cell_id"][0]: [0.0, 0.0, 0.2, 0.1],
-            cells["cell_id"][1]: [0.0, -0.3, 0.0, 0.3],
+            cells["cell_id"][1]: [0.0, 0.3, 0.0, -0.3],
             cells["cell_id"][2]: [0.0, 0.0, 0.0, 0.0],
             cells["cell_id"][3]: [0.1, 0.4, 0.2, -0.2],
             "of another study": [9.0, 9.0, 9.0, 9.0],
@@ -130,8 +130,8 @@ def test_trajectories_by_hand() -> None:
     table = trajectory_table(cells, traces).set_index("lr")
     assert table.loc[0.0, "left_zero"] == pytest.approx(2 / 3)
     assert table.loc[0.0, "steps_to_leave_zero"] == 5  # 2, 5 and never
-    assert table.loc[0.0, "lr_final"] == pytest.approx(0.1)
-    assert table.loc[0.0, "lr_peak"] == pytest.approx(0.0)  # median of 0.2, -0.3 and 0
+    assert table.loc[0.0, "lr_final"] == pytest.approx(0.0)  # median of 0.1, -0.3 and 0
+    assert table.loc[0.0, "lr_peak"] == pytest.approx(0.2)  # median of 0.2, 0.3 and 0
     assert table.loc[0.0, "lr_peak_step"] == 2  # of 5, 2 (the first of equals) and 1
     assert table.loc[0.0, "sign_changes"] == 0  # of 0, 1 and 0
     assert table.loc[0.1, "sign_changes"] == 1

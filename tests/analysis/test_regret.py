@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cell_frames import cell, frame, hd_cell, small_study
+from scipy import stats
 
 from hdsens.analysis import accounting, regret_table, sensitivity_table
 from hdsens.errors import InputError
@@ -142,3 +143,15 @@ def test_unequally_spaced_levels_have_no_width_in_decades() -> None:
         "1 settings: lr is not equally spaced in log10; decades are not given"
         in table.attrs["restrictions"]
     )
+
+
+def test_divergence_over_levels_counts_seeds() -> None:
+    """Two of four seeds diverge at both levels: 4 of 8 cells, but an interval for 2 of 4."""
+    cells = frame(
+        cell("sgd", lr, seed, None if seed < 2 else 0.5) for lr in (0.1, 1.0) for seed in range(4)
+    )
+    row = sensitivity_table(cells).iloc[0]
+    exact = stats.binomtest(2, 4).proportion_ci(method="exact")
+    assert (row["divergence_rate"], row["n_cells"]) == (0.5, 8)
+    assert row["divergence_rate_lower"] == pytest.approx(exact.low)
+    assert row["divergence_rate_upper"] == pytest.approx(exact.high)

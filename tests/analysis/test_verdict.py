@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cell_frames import L0, cell, frame, hd_cell
+from scipy import stats
 
 from hdsens.analysis import Verdict, against, verdict
 from hdsens.errors import InputError
@@ -236,6 +237,34 @@ def test_a_protocol_may_be_an_object_and_unknown_keys_are_errors() -> None:
         verdict(cells, PROTOCOL | {"margins": {"wurst": 1}})
     with pytest.raises(InputError, match="must include one that names a baseline"):
         verdict(cells.query("arm == 'sgd'"))
+
+
+def by_seed(cells: pd.DataFrame, arm: str, lr: float) -> np.ndarray:
+    chosen = cells.query("arm == @arm and lr == @lr and role == 'confirmatory'")
+    return chosen.sort_values("seed")["train_loss"].to_numpy()
+
+
+def test_levels_are_tested_by_scipys_paired_t_and_adjusted_over_levels_and_tasks() -> None:
+    """The margin is 0.02 of regret, so 0.02 · (L0 - L*) of loss."""
+    slightly = curve([0.01, 0.01, 0.01, 0.01, 0.2, 0.062, 0.0, 0.31, 0.1], spread=0.004)
+    cells = Design(curve(BASE), slightly).cells()
+    best = cells[cells["role"] == "pilot"].groupby(["arm", "lr"])["train_loss"].mean().min()
+    expected = {}
+    for lr in RATES[4:8]:
+        loss = by_seed(cells, "sgd_hd", lr) - by_seed(cells, "sgd", lr)
+        test = stats.ttest_1samp(loss / (L0 - best), 0.02, alternative="greater")
+        interval = stats.ttest_1samp(loss / (L0 - best), 0.0).confidence_interval(0.9)
+        expected[lr] = (test.pvalue, interval.low, interval.high)
+    twice = pd.concat([cells, cells.assign(task="twin", cell_id="t" + cells["cell_id"])])
+    one, two = (verdict(c.reset_index(drop=True), PROTOCOL).levels for c in (cells, twice))
+    for lr, (_, low, high) in expected.items():
+        row = one[one["lr"] == lr].iloc[0]
+        assert (row["lower"], row["upper"]) == pytest.approx((low, high))
+    smallest = min(p for p, _, _ in expected.values())
+    assert 1e-4 < smallest < 0.2
+    n_tested = one["tested"].sum()
+    assert one["p_worse"].min() == pytest.approx(smallest * n_tested)
+    assert two["p_worse"].min() == pytest.approx(smallest * 2 * n_tested)
 
 
 def test_margins_move_the_verdict() -> None:
