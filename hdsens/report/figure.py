@@ -80,22 +80,30 @@ def inline_svg(figure: Figure, key: str, title: str) -> str:
         r"<metadata>.*?</metadata>|<!--.*?-->|<style[^>]*>.*?</style>", "", svg, flags=re.S
     )
     svg = _keep_used_ids(svg, key)
-    svg = _round_numbers(svg)
+    svg = _shorten(svg)
     return _open_tag(use_css(svg), title)
 
 
 def _keep_used_ids(svg: str, key: str) -> str:
-    """Drop ids that nothing refers to; mark the others with the figure's key."""
-    used = set(re.findall(r'(?:url\(#|xlink:href="#)([^)"]+)', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", svg)
-    return re.sub(r'( id="|url\(#|xlink:href="#)(?=[^)"]+)', rf"\g<1>{key}-", svg)
+    """Drop ids that nothing refers to; number the others after the figure's key."""
+    used = dict.fromkeys(re.findall(r'(?:url\(#|xlink:href="#)([^)"]+)', svg))
+    names = {old: f"{key}-{i}" for i, old in enumerate(used)}
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", svg)
+    return re.sub(r'(url\(#|xlink:href="#)([^)"]+)', lambda m: m[1] + names[m[2]], svg)
 
 
-def _round_numbers(svg: str) -> str:
-    """Two decimals of a point are enough for geometry; the text stays as it is."""
-    geometry = r' (?:d|x|y|points|transform|width|height|viewBox)="[^"]*"'
-    svg = re.sub(geometry, lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]).replace("\n", " "), svg)
-    return re.sub(r"\n\s*(?=<)", "\n", svg)
+def _shorten(svg: str) -> str:
+    """A tenth of a point is enough for geometry; the page's style names the font."""
+    geometry = r' (?:d|x|y|points|transform|width|height)="[^"]*"'
+    svg = re.sub(geometry, _short_geometry, svg)
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r' ?font-family: [^;"]*;?| transform="rotate\(-?0 [^"]*"', "", svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
+
+
+def _short_geometry(attribute: re.Match[str]) -> str:
+    text = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), attribute[0])
+    return re.sub(r"\s*([A-Zz])\s*", r"\1", text) if text.startswith(" d=") else text
 
 
 def _open_tag(svg: str, title: str) -> str:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import AsinhNorm, Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from hdsens.report.measures import Measure
 from hdsens.report.palette import PRINT, Palette
 from hdsens.report.text import level, number
 
 MAX_NUMBERED = 400
 LOG_FROM_RATIO = 20.0
-SIGNS = {"diverged": "×", "failed": "!", "missing": "–"}
+SIGNS = {"diverged": "×", "failed": "!", "missing": "–", "beyond": ">"}
 BASE = "base"
+VALUES: Final = ListedColormap(sns.color_palette("mako", 64)[9:60], name="hdsens")
+DIFFERENCES: Final = sns.color_palette("vlag", as_cmap=True)
 WHITE_BELOW = 0.195  # luminance where white and near-black contrast alike
 
 
@@ -32,7 +35,9 @@ class Heatmap:
     Attributes:
         lr: (n_lr,) levels. columns: (n_columns,) levels of hypergrad_lr, None for the base arm.
         value: mean over seeds of what is shown, NaN where there is no result.
-        state: "completed", "diverged" (all seeds), "failed" or "missing".
+        state: "completed", "diverged" (all seeds), "failed", "missing", or "beyond" where the value
+            is infinite (a target that half of the seeds did not reach).
+        point: label of the point's row, -1 where the grid has none.
         n_seeds, n_diverged: seeds with a result, and those of them that diverged.
         expected: seeds that a point should have.
     """
@@ -43,6 +48,7 @@ class Heatmap:
     state: NDArray[np.str_]
     n_seeds: NDArray[np.int64]
     n_diverged: NDArray[np.int64]
+    point: NDArray[np.int64]
     expected: int
 
 
@@ -66,9 +72,12 @@ def heatmap(rows: pd.DataFrame, base: str | None, value: str = "loss_mean") -> H
     counts = {n: spread(n) for n in ("n_seeds", "n_diverged", "n_failed", "n_missing")}
     expected = int((counts["n_seeds"] + counts["n_failed"] + counts["n_missing"]).max())
     state = _state(counts["n_seeds"], counts["n_diverged"], counts["n_failed"])
-    return Heatmap(
-        tuple(lr), tuple(columns), values, state, counts["n_seeds"], counts["n_diverged"], expected
-    )
+    state[(state == "completed") & np.isinf(values)] = "beyond"
+    point = np.full(shape, -1)
+    point[at] = rows.index
+    state = np.where((state == "completed") & np.isnan(values), "missing", state)
+    n_seeds, n_diverged = counts["n_seeds"], counts["n_diverged"]
+    return Heatmap(tuple(lr), tuple(columns), values, state, n_seeds, n_diverged, point, expected)
 
 
 def _state(used: Any, diverged: Any, failed: Any) -> NDArray[np.str_]:
@@ -79,21 +88,36 @@ def _state(used: Any, diverged: Any, failed: Any) -> NDArray[np.str_]:
     return state
 
 
-def color_norm(values: Sequence[NDArray[np.float64]], limits: tuple[float, float]) -> Normalize:
-    """One scale for several heatmaps: log where the values span much; `limits` if all are empty."""
-    every = np.concatenate([v[np.isfinite(v)] for v in values])
-    low, high = (float(every.min()), float(every.max())) if every.size else limits
-    if low > 0 and high / low >= LOG_FROM_RATIO:
-        return LogNorm(low, high)
-    return Normalize(low, high if high > low else low + 1.0)
+@dataclass(frozen=True)
+class Scale:
+    """How values become colours and text; `label` names them, with their unit."""
+
+    norm: Normalize
+    colors: Colormap
+    label: str
+    write: Callable[[float], str] = number
 
 
-def color_map() -> ListedColormap:
-    """Dark is low: seaborn's mako, without its ends, so that marks stay visible in light and dark.
+def color_scale(shown: Sequence[Heatmap], measure: Measure) -> Scale:
+    """One scale for several heatmaps of a measure.
 
-    Lightness alone carries the order, which every kind of colour vision sees.
+    Log where positive values span much; where lr lies on both sides of zero, linear around it;
+    for differences symmetric about 0.
     """
-    return ListedColormap(sns.color_palette("mako", 64)[9:60], name="hdsens")
+    every = np.concatenate([m.value[m.state == "completed"] for m in shown])
+    every = every if every.size else np.array([0.0, 1.0])
+    low, high = float(every.min()), float(every.max())
+    positive = float(every[every > 0].min(initial=np.inf))
+    if measure.diverging:
+        most = max(-low, high) or 1.0
+        return Scale(Normalize(-most, most), DIFFERENCES, measure.title, measure.write)
+    if low > 0 and high / low >= LOG_FROM_RATIO:
+        norm: Normalize = LogNorm(low, high)
+    elif measure.wide and high / positive >= LOG_FROM_RATIO:
+        norm = AsinhNorm(positive, low, high)
+    else:
+        norm = Normalize(low, high if high > low else low + 1.0)
+    return Scale(norm, VALUES, measure.title, measure.write)
 
 
 def size(shown: Heatmap) -> tuple[float, float]:
@@ -103,47 +127,33 @@ def size(shown: Heatmap) -> tuple[float, float]:
     return 0.85 + bar + min(0.56 * max(n_columns, 3), 7.0), 0.75 + min(0.3 * max(n_rows, 2), 7.0)
 
 
-def draw_heatmap(
-    ax: Axes,
-    shown: Heatmap,
-    *,
-    norm: Normalize | None = None,
-    label: str = "training loss",
-    palette: Palette = PRINT,
-) -> Axes:
+def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = PRINT) -> Axes:
     """Draw a heatmap; crosses mark divergence, other signs failed and missing points."""
-    norm = norm or color_norm([shown.value], (0.0, 1.0))
     visible = shown.state == "completed"
     numbered = _numbered(shown)
+    values = np.where(visible, shown.value, np.nan)
+    texts: dict[str, Any] = {"annot": _texts(shown, scale), "fmt": "", "linewidths": 0.8}
     sns.heatmap(
-        np.where(visible, shown.value, np.nan),
+        values,
         ax=ax,
-        norm=norm,
-        vmin=norm.vmin,
-        vmax=norm.vmax,
-        cmap=color_map(),
+        norm=scale.norm,
+        vmin=scale.norm.vmin,
+        vmax=scale.norm.vmax,
+        cmap=scale.colors,
         cbar=False,
         mask=~visible,
-        annot=_texts(shown) if numbered else None,
-        fmt="",
         annot_kws={"size": 7.5, "linespacing": 0.95},
-        linewidths=0.8 if numbered else 0,
         linecolor=palette.paper,
         rasterized=not numbered,
-        xticklabels=[BASE if c is None else level(c) for c in shown.columns]
-        if numbered
-        else "auto",
-        yticklabels=[level(v) for v in shown.lr] if numbered else "auto",
+        **(texts if numbered else {}),
     )
-    _readable(ax, shown, norm)
+    ax.collections[0].set_clip_on(False)
+    _readable(ax, shown, scale)
+    _ticks(ax, shown)
     if not numbered:
-        _thinned_ticks(ax, shown)
-        _color_bar(ax, label)
+        _color_bar(ax, scale.label)
     _mark_others(ax, shown, palette)
     _separate(ax, shown, palette)
-    ax.tick_params(length=0, axis="both")
-    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
-    ax.set_xticklabels(ax.get_xticklabels(), rotation=0)
     ax.set_ylabel("initial lr")
     ax.set_xlabel("hypergrad_lr" if any(c is not None for c in shown.columns) else "")
     return ax
@@ -153,38 +163,45 @@ def _numbered(shown: Heatmap) -> bool:
     return shown.value.size <= MAX_NUMBERED and shown.value.shape[1] <= 12
 
 
-def _texts(shown: Heatmap) -> NDArray[np.str_]:
+def _texts(shown: Heatmap, scale: Scale) -> NDArray[np.str_]:
     """The number in each cell; below it what is unusual about its seeds."""
     texts = np.full(shown.value.shape, "", dtype="<U32")
     for at, value in np.ndenumerate(shown.value):
         n, lost = shown.n_seeds[at], shown.n_diverged[at]
         notes = [f"×{lost}/{n}"] * bool(lost) + [f"n={n}"] * bool(n < shown.expected)
-        texts[at] = "\n".join([number(value), " ".join(notes)]) if notes else number(value)
+        texts[at] = "\n".join([scale.write(value), " ".join(notes)]).strip()
     return texts
 
 
-def _readable(ax: Axes, shown: Heatmap, norm: Normalize) -> None:
+def _readable(ax: Axes, shown: Heatmap, scale: Scale) -> None:
     """White or black numbers, whichever stands out more from its cell (WCAG contrast)."""
     for text in ax.texts:
         x, y = text.get_position()
-        red, green, blue, _ = color_map()(norm(shown.value[int(y), int(x)]))
+        red, green, blue, _ = scale.colors(scale.norm(shown.value[int(y), int(x)]))
         linear = [((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         text.set_color("#ffffff" if luminance < WHITE_BELOW else "#101418")
 
 
-def _thinned_ticks(ax: Axes, shown: Heatmap) -> None:
+def _ticks(ax: Axes, shown: Heatmap) -> None:
+    """Every level where there are few, else about eight."""
     n_rows, n_columns = shown.value.shape
+    most = max(n_rows, n_columns) if _numbered(shown) else 8
     for axis, n, levels in ((ax.yaxis, n_rows, shown.lr), (ax.xaxis, n_columns, shown.columns)):
-        chosen = sorted({*range(0, n, math.ceil(n / 8)), n - 1})
-        names = [BASE if levels[i] is None else level(levels[i]) for i in chosen]
-        axis.set_ticks([i + 0.5 for i in chosen], names)
+        chosen = sorted({*range(0, n, math.ceil(n / most)), n - 1})
+        names = [_level_name(levels[i]) for i in chosen]
+        axis.set_ticks([i + 0.5 for i in chosen], names, rotation=0)
+    ax.tick_params(length=0, axis="both")
+
+
+def _level_name(value: float | None) -> str:
+    return BASE if value is None else level(value)
 
 
 def _color_bar(ax: Axes, label: str) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
-    bar = figure.colorbar(ax.collections[0], ax=ax, aspect=30, pad=0.02, label=f"{label} (nats)")
+    bar = figure.colorbar(ax.collections[0], ax=ax, aspect=30, pad=0.02, label=label)
     if bar.solids is not None:
         bar.solids.set_rasterized(True)
     bar.outline.set_visible(False)

@@ -23,10 +23,12 @@ from hdsens.analysis import (
     sensitivity_table,
 )
 from hdsens.report import pictures, words
+from hdsens.report.closer import closer_data
 from hdsens.report.curves import loss_curves, loss_limits
 from hdsens.report.families import Family, families
 from hdsens.report.judgement import Strip, judge, strip
-from hdsens.report.pictures import Picture
+from hdsens.report.measures import Measure, measures
+from hdsens.report.pictures import MeasureView, Picture
 from hdsens.report.points import METRICS, family_points, other_settings, point_table, shown_metrics
 from hdsens.report.tables import PARTS, REGRET, SENSITIVITY, Table, table
 from hdsens.report.text import count
@@ -46,7 +48,7 @@ class FamilyView:
     strips: tuple[Strip, ...]
     at: str
     curves: tuple[Picture, ...]
-    heatmaps: tuple[Picture, ...]
+    measures: tuple[MeasureView, ...]
     paths: tuple[Picture, ...]
     sensitivity: Table
     regret: Table
@@ -69,6 +71,7 @@ class ResultView:
     label: str
     restrictions: tuple[str, ...]
     runs: tuple[tuple[tuple[str, str], ...], ...]
+    data: Markup
     study_json: str
     failures: Table
     mixed: tuple[str, ...]
@@ -100,7 +103,7 @@ def render(results: Sequence[Results]) -> str:
     )
     views = [view(one, f"r{i}") for i, one in enumerate(results)]
     return environment.get_template("page.html.j2").render(
-        views=views, css=_asset("page.css"), version=__version__
+        views=views, css=_asset("page.css"), js=_asset("closer.js"), version=__version__
     )
 
 
@@ -128,6 +131,7 @@ def view(results: Results, key: str) -> ResultView:
         label="" if isinstance(judged, str) else judged.label,
         restrictions=_restrictions(cells, metric, judged) if metrics else (),
         runs=tuple(_run_rows(run) for run in results.runs),
+        data=closer_data(results, point_table(cells, metric)) if metrics else Markup(""),
         study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
         failures=_failures(cells),
         mixed=_mixed(cells),
@@ -145,7 +149,8 @@ def _family_views(
 ) -> tuple[FamilyView, ...]:
     cells = results.cells
     factors = tuple(cells.attrs["factors"])
-    points = point_table(cells, metric)
+    found = measures(cells, _baselines(results.study))
+    points = found[0].rows
     sensitivity = sensitivity_table(cells, metric)
     settings = other_settings(points, factors)
     present = [
@@ -167,9 +172,7 @@ def _family_views(
             strips=_strips(_judged_at(judged, family, settings[0]), family),
             at=pictures.at(settings[0]),
             curves=_curves(points, family, metric, settings, limits, f"{key}-{i}-curve"),
-            heatmaps=tuple(
-                pictures.heatmap_pictures(points, family, metric, settings, f"{key}-{i}-heat")
-            ),
+            measures=_measures(found, family, settings, f"{key}-{i}-heat"),
             paths=_paths(results, family, settings[0], f"{key}-{i}-path"),
             sensitivity=table(
                 family_points(sensitivity, family), ["arm", *factors[1:]], SENSITIVITY
@@ -179,6 +182,20 @@ def _family_views(
         )
         for i, family in enumerate(present)
     )
+
+
+def _baselines(study: Study) -> dict[str, str]:
+    return {arm.name: arm.baseline for arm in study.arms if arm.baseline is not None}
+
+
+def _measures(
+    found: Sequence[Measure], family: Family, settings: Sequence[dict[str, Any]], key: str
+) -> tuple[MeasureView, ...]:
+    views = (
+        pictures.measure_view(measure, family, settings, f"{key}-{measure.name}")
+        for measure in found
+    )
+    return tuple(one for one in views if one.pictures)
 
 
 def _judged_at(judged: Verdict | str, family: Family, fixed: dict[str, Any]) -> Verdict | str:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.axes import Axes
 
 from hdsens.report import curves, heatmap, trajectories
 from hdsens.report.families import Family
 from hdsens.report.figure import inline_svg, new_figure, style
+from hdsens.report.measures import Measure
 from hdsens.report.palette import PAGE
 from hdsens.report.points import METRICS, family_points
 from hdsens.report.text import count, level, number
@@ -24,12 +26,29 @@ MAX_PANELS = 6
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Where a heatmap's cells lie, so that a page can tell which one is pointed at.
+
+    `box` is left, top, width and height in percent of the picture; `points` are labels of rows of
+    `point_table`, row by row, -1 where the grid has none; `has_base`: its first column is the base
+    arm's.
+    """
+
+    box: tuple[float, ...]
+    n_rows: int
+    n_columns: int
+    points: tuple[int, ...]
+    has_base: bool
+
+
+@dataclass(frozen=True)
 class Picture:
     """An inline SVG and what stands beside it (plain text)."""
 
     svg: Markup
     title: str
     note: str = ""
+    grid: Grid | None = None
 
 
 def at(fixed: Mapping[str, Any]) -> str:
@@ -60,24 +79,46 @@ def curve_picture(
     return Picture(Markup(svg), " and ".join(arm.name for arm in family.arms), note)
 
 
-def heatmap_pictures(
-    points: pd.DataFrame, family: Family, metric: str, settings: Sequence[dict[str, Any]], key: str
-) -> list[Picture]:
+@dataclass(frozen=True)
+class MeasureView:
+    """The heatmaps of one measure, for the page's switch."""
+
+    name: str
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+def measure_view(
+    measure: Measure, family: Family, settings: Sequence[dict[str, Any]], key: str
+) -> MeasureView:
     """A heatmap for each HD arm (or for a base arm alone), for each level of other factors."""
     base = family.base.name if family.base else None
     cuts = [
-        (arm, fixed, _with_base(family_points(points, family, fixed), arm, base))
+        (arm, fixed, _with_base(family_points(measure.rows, family, fixed), arm, base))
         for arm in family.others or family.arms
         for fixed in settings[:MAX_PANELS]
     ]
-    maps = [heatmap.heatmap(rows, base) for _, _, rows in cuts if len(rows)]
-    limits = (0.0, float(points["initial_loss"].max()))
-    norm = heatmap.color_norm([m.value[m.state == "completed"] for m in maps], limits)
-    kept = [(arm, fixed) for arm, fixed, rows in cuts if len(rows)]
-    return [
-        _heatmap_picture(shown, norm, arm, base, fixed, metric, f"{key}-{i}")
-        for i, (shown, (arm, fixed)) in enumerate(zip(maps, kept, strict=True))
+    maps = [
+        (a, fixed, heatmap.heatmap(rows, base, "value")) for a, fixed, rows in cuts if len(rows)
     ]
+    if not maps:
+        return MeasureView(measure.name, measure.title, ())
+    scale = heatmap.color_scale([shown for _, _, shown in maps], measure)
+    shared = None in maps[0][2].columns and family.others
+    return MeasureView(
+        measure.name,
+        measure.title,
+        tuple(
+            _heatmap_picture(
+                shown,
+                scale,
+                f"{arm.name}, with {base} beside it" if shared else arm.name,
+                at(fixed),
+                f"{key}-{i}",
+            )
+            for i, (arm, fixed, shown) in enumerate(maps)
+        ),
+    )
 
 
 def _with_base(rows: pd.DataFrame, arm: Arm, base: str | None) -> pd.DataFrame:
@@ -85,38 +126,42 @@ def _with_base(rows: pd.DataFrame, arm: Arm, base: str | None) -> pd.DataFrame:
 
 
 def _heatmap_picture(
-    shown: heatmap.Heatmap,
-    norm: Any,
-    arm: Arm,
-    base: str | None,
-    fixed: Mapping[str, Any],
-    metric: str,
-    key: str,
+    shown: heatmap.Heatmap, scale: heatmap.Scale, title: str, where: str, key: str
 ) -> Picture:
     with style(PAGE):
         figure = new_figure(*heatmap.size(shown))
-        heatmap.draw_heatmap(
-            figure.subplots(), shown, norm=norm, label=METRICS[metric], palette=PAGE
-        )
-        title = arm.name if base in (None, arm.name) else f"{arm.name}, with {base} beside it"
-        svg = inline_svg(figure, key, f"{title}. {heatmap_text(shown, METRICS[metric])}")
-    notes = [at(fixed), f"mean of {count(shown.expected, 'seed')}"]
-    return Picture(Markup(svg), title, "; ".join(note for note in notes if note))
+        ax = heatmap.draw_heatmap(figure.subplots(), shown, scale, palette=PAGE)
+        svg = inline_svg(figure, key, f"{title}. {heatmap_text(shown, scale)}")
+    notes = [where, f"over {count(shown.expected, 'seed')}"]
+    grid = Grid(
+        _percentages(ax),
+        len(shown.lr),
+        len(shown.columns),
+        tuple(shown.point.ravel().tolist()),
+        shown.columns[0] is None,
+    )
+    return Picture(Markup(svg), title, "; ".join(note for note in notes if note), grid)
 
 
-def heatmap_text(shown: heatmap.Heatmap, label: str) -> str:
+def _percentages(ax: Axes) -> tuple[float, ...]:
+    """Left, top, width and height of an axes within its figure, in percent."""
+    box = ax.get_position()
+    return tuple(round(100 * v, 3) for v in (box.x0, 1 - box.y1, box.width, box.height))
+
+
+def heatmap_text(shown: heatmap.Heatmap, scale: heatmap.Scale) -> str:
     """A heatmap's numbers, row by row, for a screen reader; large ones in summary."""
     if shown.value.size > heatmap.MAX_NUMBERED:
-        return f"Mean {label}, {shown.value.shape[0]} by {shown.value.shape[1]} points."
+        return f"{scale.label}, {shown.value.shape[0]} by {shown.value.shape[1]} points."
     heads = [heatmap.BASE if c is None else f"hypergrad_lr {level(c)}" for c in shown.columns]
     lines = []
     for i, lr in enumerate(shown.lr):
         cells = [
-            f"{head} {number(value) if state == 'completed' else state}"
+            f"{head} {scale.write(value) if state == 'completed' else state}"
             for head, value, state in zip(heads, shown.value[i], shown.state[i], strict=True)
         ]
         lines.append(f"lr {level(lr)}: {', '.join(cells)}")
-    return f"Mean {label}. {'. '.join(lines)}."
+    return f"{scale.label}. {'. '.join(lines)}."
 
 
 def path_pictures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,28 @@ def other_settings(points: pd.DataFrame, factors: tuple[str, ...]) -> list[dict[
         return [{}]
     found = points[others].dropna().drop_duplicates().sort_values(others, kind="stable")
     return [{f: row[f] for f in others} for _, row in found.iterrows()] or [{}]
+
+
+def factors_of(points: pd.DataFrame) -> list[str]:
+    """Names of the factor columns: those between the labels and the counts."""
+    columns = list(points.columns)
+    return columns[columns.index("baseline") + 1 : columns.index("n_seeds")]
+
+
+def point_of_cells(cells: pd.DataFrame, points: pd.DataFrame) -> pd.Series[int]:
+    """Label of each cell's row in `points`."""
+    keys = ["arm", *factors_of(points)]
+    labels = dict(zip(map(_key, points[keys].itertuples(index=False)), points.index, strict=True))
+    found = [labels[_key(row)] for row in cells[keys].itertuples(index=False)]
+    return pd.Series(found, index=cells.index, dtype="int64")
+
+
+def _key(row: Iterable[Any]) -> tuple[Any, ...]:
+    """Levels that compare: null is None, and what is no number is text, as the analysis has it."""
+    return tuple(
+        None if pd.api.types.is_scalar(v) and pd.isna(v) else v if type(v) is float else str(v)
+        for v in row
+    )
 
 
 def _or_nan(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:

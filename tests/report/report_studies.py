@@ -145,7 +145,7 @@ def train(study: Study, cell: Cell) -> dict[str, Any]:
     for step in range(1, cell.steps + 1):
         gradient = CURVATURE * x + noise[step - 1]
         lr += beta * float(gradient @ state["u"])
-        batch_loss = loss(x) + float(noise[step - 1] @ x)
+        batch_loss = loss(x) * math.exp(noise[step - 1][0])
         if not (math.isfinite(batch_loss) and abs(batch_loss) < 1e12 and math.isfinite(lr)):
             return {
                 "outcome": "diverged",

@@ -121,7 +121,9 @@ def test_heatmap_tells_failed_from_missing() -> None:
 
 
 def test_numbers_in_the_heatmap_figures_are_the_means(partial: Results, partial_html: str) -> None:
-    figures = re.findall(r'aria-label="sgd_hd, with sgd beside it.*?</svg>', partial_html, re.S)
+    figures = re.findall(
+        r'aria-label="sgd_hd, with sgd beside it. training loss.*?</svg>', partial_html, re.S
+    )
     assert len(figures) == 1
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", figures[0])
     rows = point_table(partial.cells)

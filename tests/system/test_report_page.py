@@ -1,0 +1,215 @@
+"""The report in a real Chromium: from disk, with the network refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+
+from report_studies import TRAIN_SIZE, paper_study, results
+
+from hdsens.cells import expand
+from hdsens.report import write_report
+from hdsens.store import Results
+from hdsens.study import Study
+
+pytestmark = pytest.mark.system
+sync_api = pytest.importorskip("playwright.sync_api", reason="tox -e system installs playwright")
+
+SIZES = {"desktop": (1280, 800), "phone": (380, 760)}
+SCHEMES = ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def shown() -> Results:
+    return results(paper_study(), failed=[3], missing=[100])
+
+
+@pytest.fixture(scope="module")
+def address(shown: Results, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report([shown], tmp_path_factory.mktemp("page") / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots stay: HDSENS_ARTIFACTS, else pytest's temporary folder."""
+    folder = Path(os.environ.get("HDSENS_ARTIFACTS") or tmp_path_factory.mktemp("artifacts"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "no Chromium on PATH; apt-get install chromium"
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, opened; a message on the console or a request but the page's own fails the test."""
+    options = getattr(request, "param", {})
+    context = browser.new_context(**options)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: wrong.append(r.url) if r.url != address else None)
+    page.goto(address)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def looks() -> list[Any]:
+    return [
+        pytest.param(
+            {"viewport": {"width": w, "height": h}, "color_scheme": scheme}, id=f"{name}-{scheme}"
+        )
+        for name, (w, h) in SIZES.items()
+        for scheme in SCHEMES
+    ]
+
+
+@pytest.mark.parametrize("page", looks(), indirect=True)
+def test_page_fits_its_window_and_wears_its_scheme(
+    page: Any, artifacts: Path, request: pytest.FixtureRequest
+) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    ink = page.evaluate("getComputedStyle(document.querySelector('.answer svg text')).fill")
+    brightness = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (paper, ink)]
+    dark = "dark" in request.node.callspec.id
+    assert (brightness[0] < brightness[1]) == dark
+    page.screenshot(path=artifacts / f"report-{request.node.callspec.id}.png", full_page=True)
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1280, "height": 850}}], indirect=True)
+def test_answer_stands_on_the_first_screen(page: Any) -> None:
+    for family in page.locator(".family").all():
+        box = family.bounding_box()
+        assert box["y"] + box["height"] <= 850
+
+
+def choose(page: Any, row: float, column: float, rows: int = 7, columns: int = 4) -> Any:
+    """Click a cell of the first heatmap that is shown; the panel beside it."""
+    section = page.locator("section.evidence").first
+    button = section.locator(".hits >> visible=true").first
+    box = button.bounding_box()
+    at = {"x": box["width"] * (column + 0.5) / columns, "y": box["height"] * (row + 0.5) / rows}
+    button.click(position=at)
+    return section.locator(".closer")
+
+
+def path_points(page: Any, panel: Any, figure: int, curve: int) -> np.ndarray:
+    d = panel.locator("figure").nth(figure).locator(".curve.own").nth(curve).get_attribute("d")
+    return np.array([[float(v) for v in p.split()] for p in re.split("[ML]", d)[1:]])
+
+
+def straightness(x: np.ndarray, y: np.ndarray) -> float:
+    """Largest distance from the straight line of y over x, in pixels."""
+    return float(np.abs(np.polyval(np.polyfit(x, y, 1), x) - y).max())
+
+
+def test_click_shows_the_curves_of_that_cell(page: Any, shown: Results) -> None:
+    panel = choose(page, row=6, column=2)  # lr = 0, hypergrad_lr = 0.01
+    assert panel.locator("h3").inner_text() == "sgd_hd, lr 0, hypergrad_lr 0.01"
+    cells = shown.cells
+    own = cells[(cells["arm"] == "sgd_hd") & (cells["lr"] == 0) & (cells["hypergrad_lr"] == 0.01)]
+    rows = panel.locator("tbody tr")
+    assert rows.count() == len(own) == 3
+    for i, (_, cell) in enumerate(own.iterrows()):
+        assert rows.nth(i).get_attribute("data-cell") == cell["cell_id"]
+        loss = float(rows.nth(i).locator("[data-value=train_loss]").inner_text())
+        assert loss == pytest.approx(cell["train_loss"], rel=1e-3)
+        trace = shown.traces[shown.traces["cell_id"] == cell["cell_id"]]
+        batch_loss, lr = path_points(page, panel, 0, i), path_points(page, panel, 1, i)
+        assert len(batch_loss) == len(lr) == len(trace)
+        steps = np.log10(trace["step"].to_numpy(float))
+        assert straightness(steps, batch_loss[:, 0]) < 0.2
+        assert straightness(np.log10(trace["batch_loss"].to_numpy()), batch_loss[:, 1]) < 0.5
+        smallest = shown.traces.merge(own["cell_id"], on="cell_id")["lr"]
+        threshold = smallest[smallest != 0].abs().min()
+        assert straightness(np.arcsinh(trace["lr"].to_numpy() / threshold), lr[:, 1]) < 0.5
+
+
+def test_arrow_keys_choose_cells(page: Any) -> None:
+    panel = choose(page, row=6, column=1)
+    page.keyboard.press("ArrowUp")
+    assert panel.locator("h3").inner_text() == "sgd_hd, lr 1e-4, hypergrad_lr 1e-4"
+    page.keyboard.press("ArrowLeft")
+    assert panel.locator("h3").inner_text() == "sgd, lr 1e-4"
+
+
+def test_diverged_and_failed_cells_say_what_became_of_them(page: Any) -> None:
+    panel = choose(page, row=0, column=3)
+    outcomes = panel.locator("tbody td:nth-child(2)").all_inner_texts()
+    assert all(re.fullmatch(r"diverged: at step \d+", text) for text in outcomes)
+    panel = choose(page, row=3, column=0)
+    assert panel.locator("tbody td:nth-child(2)").first.inner_text() == "failed: boom"
+
+
+def test_a_cell_s_study_file_trains_the_same_cells(page: Any, tmp_path: Path) -> None:
+    panel = choose(page, row=2, column=2)
+    panel.locator("summary").click()
+    file = tmp_path / "cell.toml"
+    file.write_text(panel.locator("pre").inner_text(), encoding="utf-8")
+    again = {cell.cell_id for cell in expand(Study.from_toml(file), TRAIN_SIZE)}
+    ids = [row.get_attribute("data-cell") for row in panel.locator("tbody tr").all()]
+    assert again == set(ids)
+    assert len(ids) == 3
+
+
+def test_switch_changes_the_measure_in_place(page: Any) -> None:
+    section = page.locator("section.evidence").first
+    shown = section.locator(".measure >> visible=true")
+    assert shown.count() == 1
+    before = shown.locator("svg").first.get_attribute("aria-label")
+    section.locator("input[value=valid_loss]").check()
+    assert shown.count() == 1
+    after = shown.locator("svg").first.get_attribute("aria-label")
+    assert "training loss (nats)" in before
+    assert "validation loss (nats)" in after
+
+
+@pytest.mark.parametrize("page", [{"java_script_enabled": False}], indirect=True)
+def test_without_scripts_figures_tables_and_switch_remain(page: Any) -> None:
+    section = page.locator("section.evidence").first
+    section.locator("input[value=regret]").check()
+    label = section.locator(".measure >> visible=true").locator("svg").get_attribute("aria-label")
+    assert ". regret. lr 10" in label
+    assert page.locator("[data-table=regret] tbody tr").count() == 84
+    assert not section.locator(".closer").is_visible()
+
+
+def test_prints_light_whole_and_without_controls(page: Any, artifacts: Path) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator(".pick").first.is_visible()
+    clipped = (
+        "[...document.querySelectorAll('.scroll')].some(e => e.scrollHeight > e.clientHeight + 1)"
+    )
+    assert not page.evaluate(clipped)
+    pdf = page.pdf(path=artifacts / "report.pdf", format="A4")
+    assert pdf.startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("page", [{"color_scheme": s} for s in SCHEMES], indirect=True, ids=SCHEMES)
+def test_no_serious_accessibility_findings(page: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    choose(page, row=6, column=2)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [f for f in found if f["impact"] in ("serious", "critical")]
+    assert [(f["id"], f["nodes"][0]["html"][:200]) for f in serious] == []
