@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
-from hdsens.launch.inline import train_inline
+from hdsens.launch.inline import inline_executor
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
-from hdsens.launch.resources import Resources
-from hdsens.packs import DEFAULT_SIZE, Pack, pack_cells
+from hdsens.launch.resources import Executor, Resources
+from hdsens.packs import DEFAULT_SIZE, pack_cells
 from hdsens.store import Status, Store, read_results
 from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
+from hdsens.training.environment import resolve_device
 
 EXECUTORS = ("ray", "inline")
 
@@ -54,6 +56,7 @@ def run(
     study = study if isinstance(study, Study) else Study.from_toml(study)
     resources = resources or Resources()
     _check(executor, address, resources, pack_size)
+    resolve_device(resources.device)
     check_study(study)
     train_size = examples_to_train(study.task)
     store = Store(Path(out) if out is not None else Path("results") / study.name)
@@ -61,11 +64,14 @@ def run(
     missing = _missing(store, cells)
     if missing:
         fetch_data(study)
-    store.begin(study, train_size)
-    if missing:
-        store.write_run(provenance(executor, resources))
-        packs = store.plan(missing, pack_cells(missing, study, pack_size))
-        _train(study, store, packs, store.status(cells), executor, address, resources)
+        with _open(executor, resources, address) as train:
+            store.begin(study, train_size)
+            store.write_run(provenance(executor, resources))
+            packs = store.plan(missing, pack_cells(missing, study, pack_size))
+            with CellProgress(study.name, store.status(cells)) as progress:
+                train(study, store, packs, progress)
+    else:
+        store.begin(study, train_size)
     from hdsens.report import write_report  # workers import this package and draw nothing
 
     report = write_report([read_results(store.folder)], store.folder / "report.html")
@@ -81,22 +87,14 @@ def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if found.get(cell.cell_id, "failed") == "failed"]
 
 
-def _train(
-    study: Study,
-    store: Store,
-    packs: Sequence[Pack],
-    found: Status,
-    executor: str,
-    address: str | None,
-    resources: Resources,
-) -> None:
-    with CellProgress(study.name, found) as progress:
-        if executor == "inline":
-            train_inline(study, store, packs, resources, progress)
-            return
-        from hdsens.launch.ray_tune import train_on_ray  # seconds to import
+def _open(
+    executor: str, resources: Resources, address: str | None
+) -> AbstractContextManager[Executor]:
+    if executor == "inline":
+        return inline_executor(resources)
+    from hdsens.launch.ray_tune import ray_executor  # seconds to import
 
-        train_on_ray(study, store, packs, resources, progress, address)
+    return ray_executor(resources, address)
 
 
 def _check(executor: str, address: str | None, resources: Resources, pack_size: int) -> None:

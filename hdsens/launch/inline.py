@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hdsens.launch.progress import CellProgress
-from hdsens.launch.resources import Resources
+from hdsens.launch.resources import Executor, Resources
 from hdsens.packs import Pack
 from hdsens.store import Store
 from hdsens.study import Study
 from hdsens.training.pack import PackTraining
 
 
-def train_inline(
-    study: Study, store: Store, packs: Sequence[Pack], resources: Resources, progress: CellProgress
-) -> None:
-    """Train the packs and write their parts; an interrupted pack's finished cells are kept."""
-    ended: Counter[str] = Counter()
-    for pack in packs:
-        training = PackTraining(study, pack.cells, resources.device, resources.cpus_per_pack)
-        try:
-            for record in training:
-                ended[record.outcome] += 1
-                progress.show(ended)
-        finally:
-            store.append(study, training.record())
+@contextmanager
+def inline_executor(resources: Resources) -> Iterator[Executor]:
+    """Give what trains packs here; an interrupted pack's finished cells are kept."""
+
+    def train(study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress) -> None:
+        ended: Counter[str] = Counter()
+        for pack in packs:
+            training = PackTraining(study, pack.cells, resources.device, resources.cpus_per_pack)
+            try:
+                for record in training:
+                    ended[record.outcome] += 1
+                    progress.show(ended)
+            finally:
+                store.append(study, training.record())
+
+    yield train

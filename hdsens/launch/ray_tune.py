@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -31,7 +32,7 @@ from ray.tune.experiment import Trial
 from hdsens.cells import Cell
 from hdsens.errors import InputError
 from hdsens.launch.progress import CellProgress
-from hdsens.launch.resources import Resources
+from hdsens.launch.resources import Executor, Resources
 from hdsens.packs import Pack
 from hdsens.records import PackRecord, failure
 from hdsens.store import Store
@@ -43,46 +44,48 @@ MAX_FAILURES = 2
 """How often a pack whose worker died is tried again."""
 
 
-def train_on_ray(
-    study: Study,
-    store: Store,
-    packs: Sequence[Pack],
-    resources: Resources,
-    progress: CellProgress,
-    address: str | None = None,
-) -> None:
-    """Train the packs as trials of one Tune run.
+@contextmanager
+def ray_executor(resources: Resources, address: str | None) -> Iterator[Executor]:
+    """Connect to a cluster, and give what trains packs as trials of one Tune run there.
 
     Args:
-        study: the study that the packs are of.
-        store: on a path that every worker sees.
-        packs: what to train.
         resources: reserved for each pack.
-        progress: shown from the workers' reports.
         address: of a running cluster; None starts one on this machine.
 
     Raises:
         InputError: no cluster answers at the address, or none of its nodes can hold a pack.
     """
-    with _cluster(address), tempfile.TemporaryDirectory(prefix="hdsens-tune-") as scratch:
-        counter = _Counter(progress)
-        shared = _Shared(
-            study=study.model_dump_json(),
-            folder=str(store.folder.resolve()),
-            cells={pack.pack_id: pack.cells for pack in packs},
-            resources=resources,
-            path=tuple(p for p in sys.path if p),
-        )
+    with _cluster(address):
+        reservation = _reservation(resources)
+
+        def train(
+            study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress
+        ) -> None:
+            shared = _Shared(
+                study=study.model_dump_json(),
+                folder=str(store.folder.resolve()),
+                cells={pack.pack_id: pack.cells for pack in packs},
+                resources=resources,
+                path=tuple(p for p in sys.path if p),
+            )
+            trainable = tune.with_parameters(PackTrial, shared=shared)
+            results = _fit(tune.with_resources(trainable, reservation), packs, progress)
+            _write_lost(study, store, packs, _lost(results))
+
+        yield train
+
+
+def _fit(trainable: Any, packs: Sequence[Pack], progress: CellProgress) -> tune.ResultGrid:
+    """One Tune run with a trial for each pack; what it writes of its own is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="hdsens-tune-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(PackTrial, shared=shared), _reservation(resources)
-            ),
+            trainable,
             param_space={"pack": tune.grid_search([pack.pack_id for pack in packs])},
             tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(
                 name="run",
                 storage_path=scratch,
-                callbacks=[counter],
+                callbacks=[_Counter(progress)],
                 # The store is the checkpoint; Tune would ask a class for one at each trial's end.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
@@ -90,8 +93,7 @@ def train_on_ray(
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        results = tuner.fit()
-        _write_lost(study, store, packs, _lost(results))
+        return tuner.fit()
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,14 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
         return
     try:
+        _knock(address)
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             "--address",
             f"must be a Ray cluster that answers: {str(error).strip().splitlines()[0]}",
@@ -195,6 +198,13 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nothing listens; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _reservation(resources: Resources) -> dict[str, float]:

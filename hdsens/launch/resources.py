@@ -1,8 +1,17 @@
-"""What a pack may use."""
+"""What a pack may use, and what an executor is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from hdsens.launch.progress import CellProgress
+from hdsens.packs import Pack
+from hdsens.store import Store
+from hdsens.study import Study
+
+Executor = Callable[[Study, Store, Sequence[Pack], CellProgress], None]
+"""Trains packs into a store, showing progress; made by a context manager that opens its means."""
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,20 @@ class Store:
     # Writing
 
     def begin(self, study: Study, train_size: int) -> None:
-        """Make this the store's current study; cells of earlier ones stay."""
-        (self.folder / "parts").mkdir(parents=True, exist_ok=True)
-        (self.folder / "runs").mkdir(exist_ok=True)
+        """Make this the store's current study; cells of earlier ones stay.
+
+        Raises:
+            InputError: the folder cannot be made.
+        """
+        try:
+            (self.folder / "parts").mkdir(parents=True, exist_ok=True)
+            (self.folder / "runs").mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"results {str(self.folder)!r}",
+                f"cannot be written: {error.strerror}",
+                remedy="choose another folder with --out",
+            ) from None
         self._write_json(
             "study.json",
             {

@@ -37,6 +37,10 @@ def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
             path,
             "e.g. SGD, SGDHD, Adam, AdamHD",
         )
+    if inspect.signature(found.step).parameters["closure"].default is inspect.Parameter.empty:
+        raise InputError(
+            "optimizer", "must do its step without a closure", path, "choose a first-order one"
+        )
     return found
 
 
@@ -54,7 +58,7 @@ def build_optimizer(
     if not _accepts(optimizer, "weight_decay"):
         if arguments["weight_decay"] != 0:
             raise InputError(
-                f"arm {arm.name!r}: optimizer {arm.optimizer}",
+                f"optimizer {arm.optimizer}",
                 "must take weight_decay, because the task has one",
                 arguments["weight_decay"],
                 "set weight_decay = 0 in the task",

@@ -1,0 +1,46 @@
+"""Models that misbehave, named by studies of the tests as "models_for_tests:…"."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from pathlib import Path
+
+from torch import nn
+
+
+def linear(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), n_classes))
+
+
+def raises():
+    raise RuntimeError("this model cannot be built")
+
+
+def kills_its_worker_once(input_shape, n_classes, marker):
+    """Die by SIGKILL, as out of memory does, the first time; be well afterwards."""
+    try:
+        Path(marker).touch(exist_ok=False)
+        os.kill(os.getpid(), signal.SIGKILL)
+    except FileExistsError:
+        pass
+    return linear(input_shape, n_classes)
+
+
+def kills_its_worker(input_shape, n_classes):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def notes_its_gpus(input_shape, n_classes, folder):
+    """Leave a file named after the GPUs that Ray lets this process see."""
+    Path(folder, os.environ.get("CUDA_VISIBLE_DEVICES", "none") or "none").touch()
+    return linear(input_shape, n_classes)
+
+
+def waits(input_shape, n_classes):
+    """Be slow enough to be interrupted."""
+    import time
+
+    time.sleep(0.4)
+    return linear(input_shape, n_classes)

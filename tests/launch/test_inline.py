@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from tests_support import change
+
+from hdsens import InputError, Study, read_cells, read_traces, run
+from hdsens.launch import Resources
+
+MEASURED = ["wall_s", "finished_at"]
+
+
+def train(data, out, **options):
+    return run(Study.from_dict(data), out, executor="inline", **options)
+
+
+def same_numbers(one, other):
+    pd.testing.assert_frame_equal(
+        read_cells(one).drop(columns=MEASURED), read_cells(other).drop(columns=MEASURED),
+        check_exact=True,
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(read_traces(one), read_traces(other), check_exact=True)
+
+
+def test_a_run_holds_every_cell_and_writes_its_page(small, tmp_path):
+    done = train(small, tmp_path / "out")
+    assert done.status.whole
+    assert (done.status.expected, done.status.completed) == (18, 18)
+    cells = read_cells(tmp_path / "out")
+    assert len(cells) == 18
+    page = done.report.read_text(encoding="utf-8")
+    assert page.lstrip().startswith("<!doctype html>")
+    assert "sgd_hd" in page
+
+
+def test_a_second_run_trains_nothing(small, tmp_path):
+    train(small, tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").iterdir()}
+    done = train(small, tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").iterdir()} == before
+    assert done.status.whole
+    assert len(list((tmp_path / "runs").iterdir())) == 1  # nothing ran, nothing to tell
+
+
+def test_a_new_level_trains_just_its_cells_and_leaves_the_rest(small, tmp_path):
+    train(small, tmp_path)
+    before = read_cells(tmp_path).set_index("cell_id")["finished_at"]
+    small["arms"][0]["lr"].append(0.5)
+    train(small, tmp_path)
+    after = read_cells(tmp_path).set_index("cell_id")["finished_at"]
+    assert len(after) == 20
+    assert after[before.index].equals(before)
+    new = read_cells(tmp_path).query("cell_id not in @before.index")
+    assert set(new["lr"]) == {0.5}
+    assert set(new["arm"]) == {"sgd"}
+
+
+def test_another_budget_is_another_study_and_the_old_one_comes_back(small, tmp_path):
+    train(small, tmp_path)
+    shorter = change(small, ["task", "steps"], 6)
+    assert train(shorter, tmp_path).status.other == 18
+    assert set(read_cells(tmp_path)["steps"]) == {6}
+    assert train(small, tmp_path).status.other == 18
+    assert set(read_cells(tmp_path)["steps"]) == {12}
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_results_do_not_depend_on_packs(small, tmp_path):
+    train(small, tmp_path / "one", pack_size=1)
+    train(small, tmp_path / "many", pack_size=100)
+    one, many = (read_cells(tmp_path / name) for name in ("one", "many"))
+    assert set(one["pack_size"]) == {1}
+    assert set(many["pack_size"]) == {9}
+    pd.testing.assert_frame_equal(
+        one.drop(columns=[*MEASURED, "pack_size"]), many.drop(columns=[*MEASURED, "pack_size"])
+    )
+
+
+def test_a_model_that_raises_fails_its_cells_and_a_mended_one_trains_them(small, tmp_path):
+    broken = change(small, ["task", "model"], "models_for_tests:raises")
+    done = train(broken, tmp_path)
+    assert (done.status.failed, done.status.whole) == (18, False)
+    assert set(read_cells(tmp_path)["error"]) == {"RuntimeError: this model cannot be built"}
+    assert "this model cannot be built" in done.report.read_text(encoding="utf-8")
+
+
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(small, tmp_path, monkeypatch):
+    from hdsens.training import pack as module
+
+    def interrupted(job, cells, train_cells=module.train_cells):
+        records = train_cells(job, cells)
+        yield next(records)
+        yield next(records)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train_cells", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(small, tmp_path / "cut")
+    assert len(read_cells(tmp_path / "cut")) == 2
+    assert train(small, tmp_path / "cut").status.whole
+    train(small, tmp_path / "whole")
+    cut, whole = (read_cells(tmp_path / n).drop(columns=[*MEASURED, "pack_size"])
+                  for n in ("cut", "whole"))  # fmt: skip
+    pd.testing.assert_frame_equal(cut, whole, check_exact=True)
+
+
+def test_provenance_says_what_ran(small, tmp_path):
+    from hdsens.store import read_results
+
+    train(small, tmp_path)
+    (ran,) = read_results(tmp_path).runs
+    assert ran["executor"] == "inline"
+    assert ran["torch_version"].startswith("2.")
+    assert ran["n_cpus"] >= 1
+    assert {"run_id", "started_at", "git", "python", "platform", "cpu", "device"} <= set(ran)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["task", "model"], "resnet",
+         "study 'small': task: model 'resnet' must be one of logreg, mlp, cnn, vgg16_bn"),
+        (["task", "data"], "mnits",
+         "study 'small': task: data set 'mnits' must be one of digits, .*did you mean 'mnist'"),
+        (["task", "model"], "vgg16_bn",
+         r"study 'small': task: model 'vgg16_bn' must have inputs of shape \(3, 32, 32\)"),
+        (["task", "model_settings"], {"widht": 3}, "study 'small': task: model 'logreg': setting"),
+        (["task", "validation"], 5000, "study 'small': task: validation must be a share"),
+        (["task", "model"], "no_such_module:f",
+         "study 'small': task: model 'no_such_module:f' must"),
+        (["arms", 0, "optimizer"], "SDG",
+         "study 'small': arm 'sgd': optimizer must be a class of hdsens.optim or .*'SDG'"),
+        (["arms", 0, "optimizer"], "LBFGS",
+         "study 'small': arm 'sgd': optimizer must do its step without a closure .*'LBFGS'"),
+        (["arms", 0, "settings"], {"momentum": -1.0},
+         "study 'small': arm 'sgd': optimizer SGD refuses its arguments: Invalid momentum value"),
+        (["arms", 0, "settings"], {"momentun": 0.5},
+         "study 'small': arm 'sgd': optimizer SGD refuses its arguments: .*'momentun'"),
+        (["arms", 0, "optimizer"], "Rprop",
+         "study 'small': arm 'sgd': optimizer Rprop must take weight_decay"),
+    ],
+)  # fmt: skip
+def test_bad_input_writes_nothing(small, tmp_path, path, value, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        train(change(small, path, value), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"executor": "dask"}, "--executor must be ray or inline"),
+        ({"executor": "inline", "address": "auto"}, "--address must go with --executor ray"),
+        ({"executor": "inline", "pack_size": 0}, "--pack-size must be >= 1"),
+        ({"executor": "inline", "resources": Resources(cpus_per_pack=0)}, "--cpus-per-pack must"),
+        ({"executor": "inline", "resources": Resources(gpus_per_pack=-1)}, "--gpus-per-pack must"),
+        (
+            {"executor": "inline", "resources": Resources(device="tpu")},
+            "--device must be auto",
+        ),
+        ({"executor": "inline", "resources": Resources(device="cuda:99")}, "--device must be pres"),
+    ],
+)
+def test_bad_options_write_nothing(small, tmp_path, options, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        run(Study.from_dict(small), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_results_folder_that_cannot_be_made_is_an_input_error(small, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"results '.*file.out' cannot be written: .*; choose"):
+        train(small, tmp_path / "file" / "out")

@@ -1,0 +1,172 @@
+"""The Ray executor on a real local cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from test_inline import same_numbers
+from tests_support import change
+
+from hdsens import InputError, Study, read_cells, run
+from hdsens.launch import Resources
+
+pytestmark = pytest.mark.ray
+HERE = Path(__file__).parent
+RUN = [sys.executable, "-c", "from hdsens.cli import main; main()", "run"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One cluster of two CPUs and four GPUs that exist in Ray's books only."""
+    ray.init(num_cpus=2, num_gpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def train(data, out, **options):
+    return run(Study.from_dict(data), out, executor="ray", **options)
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}", **more}
+
+
+def write_toml(data, path):
+    """The small studies are JSON-like enough to be written as TOML by hand."""
+    import json
+
+    arms = data.pop("arms")
+    head = [f"{key} = {json.dumps(data.pop(key))}" for key in ("name", "seeds")]
+    tables = [
+        f"{name} = {inline(table)}" for name, table in data.items()
+    ] + [f"arms = [{', '.join(inline(arm) for arm in arms)}]"]  # fmt: skip
+    path.write_text("\n".join(head + tables))
+
+
+def inline(value):
+    import json
+
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {inline(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(inline(v) for v in value) + "]"
+    return json.dumps(value)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_inline_and_ray_give_the_same_numbers(small, tmp_path):
+    small["task"] |= {"model": "cnn", "model_settings": {"width": 2, "dropout": 0.3}}
+    run(Study.from_dict(small), tmp_path / "inline", executor="inline", pack_size=5)
+    done = train(small, tmp_path / "ray", pack_size=5)
+    assert done.status.whole
+    same_numbers(tmp_path / "inline", tmp_path / "ray")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_second_run_trains_nothing_and_a_new_level_just_its_cells(small, tmp_path):
+    train(small, tmp_path)
+    before = read_cells(tmp_path).set_index("cell_id")["finished_at"]
+    small["arms"][0]["lr"].append(0.5)
+    assert train(small, tmp_path).status.whole
+    after = read_cells(tmp_path).set_index("cell_id")["finished_at"]
+    assert len(after) == 20
+    assert after[before.index].equals(before)
+    names = {part.name for part in (tmp_path / "parts").iterdir()}
+    train(small, tmp_path)
+    assert {part.name for part in (tmp_path / "parts").iterdir()} == names
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path):
+    small["task"] |= {
+        "model": "models_for_tests:kills_its_worker_once",
+        "model_settings": {"marker": str(tmp_path / "killed")},
+    }
+    done = train(small, tmp_path / "out", pack_size=5)
+    assert (tmp_path / "killed").exists()
+    assert done.status.whole
+    healthy = change(small, ["task"], {**small["task"], "model": "logreg", "model_settings": {}})
+    run(Study.from_dict(healthy), tmp_path / "healthy", executor="inline", pack_size=5)
+    killed, whole = read_cells(tmp_path / "out"), read_cells(tmp_path / "healthy")
+    assert killed["train_loss"].tolist() == whole["train_loss"].tolist()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_pack_that_kills_every_worker_is_failed_with_its_reason(small, tmp_path):
+    small["task"]["model"] = "models_for_tests:kills_its_worker"
+    small["seeds"] = 1
+    small["arms"] = small["arms"][:1]
+    done = train(small, tmp_path)
+    assert (done.status.failed, done.status.missing) == (3, 0)
+    assert read_cells(tmp_path)["error"].str.contains("died").all()
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(("gpus", "seen"), [(0.0, {"none", ""}), (1.0, {"0", "1", "2", "3"})])
+def test_packs_get_the_gpus_that_they_ask_for(small, tmp_path, gpus, seen):
+    small["task"] |= {
+        "model": "models_for_tests:notes_its_gpus",
+        "model_settings": {"folder": str(tmp_path)},
+    }
+    (tmp_path / "out").mkdir()
+    resources = Resources(gpus_per_pack=gpus)
+    assert train(small, tmp_path / "out", pack_size=5, resources=resources).status.whole
+    noted = {path.name for path in tmp_path.iterdir()} - {"out"}
+    assert noted
+    assert noted <= seen
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_reservation_that_no_node_can_hold_is_refused_at_once(small, tmp_path):
+    with pytest.raises(InputError, match=r"must fit on one node of the cluster .*'GPU': 5"):
+        train(small, tmp_path / "out", resources=Resources(gpus_per_pack=5))
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_a_store_that_the_next_run_continues(small, tmp_path):
+    small["task"]["model"] = "models_for_tests:waits"
+    write_toml(small, tmp_path / "small.toml")
+    command = [*RUN, str(tmp_path / "small.toml"), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [*command, "--pack-size", "5"], env=environment(), cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not list((tmp_path / "out" / "parts").glob("cells-*")):
+        assert time.monotonic() < deadline, process.communicate()
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 1, err
+    assert "Traceback" not in err
+    assert len(read_cells(tmp_path / "out")) < 18
+    again = subprocess.run(
+        [*command, "--executor", "inline"], env=environment(), cwd=tmp_path, text=True,
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == str(tmp_path / "out")
+    assert (read_cells(tmp_path / "out")["outcome"] == "completed").sum() == 18
+
+
+def test_an_address_where_no_cluster_answers_is_bad_input(small, tmp_path):
+    write_toml(small, tmp_path / "small.toml")
+    command = [*RUN, str(tmp_path / "small.toml"), "--address", "127.0.0.1:1", "--out"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "out")], env=environment(), text=True, capture_output=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert re.search(
+        r"hdsens: --address must be a Ray cluster that answers: .*127.0.0.1:1", done.stderr
+    )
+    assert "Traceback" not in done.stderr
