@@ -56,15 +56,14 @@ def _setting(group: pd.DataFrame, factor: str, others: dict[str, Any]) -> Settin
     numeric = pd.api.types.is_numeric_dtype(group[factor])
     levels = group[factor].to_numpy(dtype=float) if numeric else np.full(len(group), np.nan)
     zero = (levels == 0) & (factor in LEARNING_RATES)
-    order = np.argsort(levels[~zero], kind="stable")
     first = group.iloc[0]
     return Setting(
         first["task"],
         first["arm"],
         first["baseline"],
         {name: level for name, level in others.items() if not pd.isna(level)},
-        rows[~zero][order],
-        levels[~zero][order],
+        rows[~zero],  # points are sorted by their factors
+        levels[~zero],
         int(rows[zero][0]) if zero.any() else None,
     )
 

@@ -13,7 +13,13 @@ from hdsens.analysis.accounting import attach
 from hdsens.analysis.grid import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
-from hdsens.analysis.regret import interval_columns, panel_regret
+from hdsens.analysis.regret import interval_columns, panel_regret, with_bounds
+
+COLUMNS = [
+    *("task", "arm", "baseline", "term"),
+    *with_bounds("share"),
+    *("variance", "n_points", "n_seeds"),
+]
 
 
 def variance_shares(grid: Floats, n_factors: int) -> tuple[dict[tuple[int, ...], Floats], Floats]:
@@ -79,7 +85,7 @@ def importance(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
         elif varied:
             labels = {"task": task, "arm": arm, "baseline": baseline or None}
             rows += [labels | row for row in _terms(group, varied, regret)]
-    return attach(pd.DataFrame(rows), panel.account, notes, metric=metric)
+    return attach(pd.DataFrame(rows, columns=COLUMNS), panel.account, notes, metric=metric)
 
 
 def _nonzero(panel: Panel) -> pd.DataFrame:

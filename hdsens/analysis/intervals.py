@@ -64,7 +64,8 @@ def _mean_and_error(values: ArrayLike) -> tuple[Floats, Floats, NDArray[np.int64
         mean = np.where(known, x, 0.0).sum(axis=-1) / n
         deviation = np.where(known, x - mean[..., None], 0.0)
         error = np.sqrt((deviation**2).sum(axis=-1) / (n - 1) / n)
-    same = np.where(known, x, -np.inf).max(axis=-1) == np.where(known, x, np.inf).min(axis=-1)
+    highest = np.where(known, x, -np.inf).max(axis=-1, initial=-np.inf)
+    same = highest == np.where(known, x, np.inf).min(axis=-1, initial=np.inf)
     error = np.where(same & (n > 1), 0.0, error)  # a constant's sum of squares rounds to > 0
     return mean, np.where(n > 1, error, np.nan), n
 
@@ -114,6 +115,8 @@ def _take(x: Floats, index: NDArray[np.int64]) -> Floats:
 
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's step-down adjusted p-values over the last axis; NaN (not tested) is left out.
+
+    As statsmodels' `multipletests`, for many studies at once and with tests that were not made.
 
     >>> [round(float(p), 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]

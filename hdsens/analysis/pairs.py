@@ -74,9 +74,11 @@ def pair_up(panel: Panel) -> tuple[list[Pair], list[str]]:
     alone: list[str] = []
     found = settings(panel, "lr")
     for setting, base in zip(found, baselines(found), strict=True):
+        if base is setting:
+            continue
         if base is None or not np.isin(setting.levels, base.levels).any():
             alone.append(f"{name_of(setting)}: no level of lr in common with {setting.baseline!r}")
-        elif base is not setting:
+        else:
             pairs.append(_pair(setting, base, panel, regret, eligible))
     return pairs, alone
 

@@ -101,10 +101,12 @@ def build_panel(
     """Arrange a frame of cells; without a metric every result has loss 0.
 
     Raises:
-        InputError: a column is missing; the metric is not a loss or is null for a completed cell;
-            two cells share task, arm, factors and seed.
+        InputError: no cells; a column is missing; the metric is not a loss or is null for a
+            completed cell; two cells share task, arm, factors and seed.
     """
     check_columns(cells, [*REQUIRED, *(["initial_loss", metric] if metric else [])])
+    if cells.empty:
+        raise InputError("cells", "must hold at least one", remedy="run the study first")
     account = accounting(cells)
     names = factor_names(cells, factors)
     rows = one_row_a_cell(cells)

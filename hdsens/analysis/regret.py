@@ -167,11 +167,12 @@ def seed_counts(panel: Panel) -> pd.DataFrame:
 
 def interval_columns(name: str, interval: Interval) -> dict[str, Any]:
     """Columns `name`, `name_lower`, `name_upper`."""
-    return {
-        name: interval.estimate,
-        f"{name}_lower": interval.lower,
-        f"{name}_upper": interval.upper,
-    }
+    return dict(zip(with_bounds(name), interval[:3], strict=True))
+
+
+def with_bounds(name: str) -> tuple[str, str, str]:
+    """Name the columns of `interval_columns`, for tables that may have no rows."""
+    return name, f"{name}_lower", f"{name}_upper"
 
 
 def share_columns(name: str, hits: Floats) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def share_columns(name: str, hits: Floats) -> dict[str, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.asarray(count / n)
     lower, upper = clopper_pearson(count, np.where(n > 1, n, 0))
-    return {name: share, f"{name}_lower": lower, f"{name}_upper": upper}
+    return dict(zip(with_bounds(name), (share, lower, upper), strict=True))
 
 
 def _regret_columns(regret: Floats) -> dict[str, Any]:

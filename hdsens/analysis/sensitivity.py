@@ -13,15 +13,17 @@ from hdsens.analysis.cross_task import cross_task_rows
 from hdsens.analysis.grid import Setting, baselines, decades_within, levels_per_decade, settings
 from hdsens.analysis.intervals import Floats, Interval, clopper_pearson, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
-from hdsens.analysis.regret import interval_columns, panel_regret, reference_loss
+from hdsens.analysis.regret import (
+    interval_columns,
+    panel_regret,
+    reference_loss,
+    with_bounds,
+)
 
 ACROSS_TASKS = [
     "arm",
-    *(
-        f"{measure}{bound}"
-        for measure in ("cross_task_sensitivity", "effective_dimensionality")
-        for bound in ("", "_lower", "_upper")
-    ),
+    *with_bounds("cross_task_sensitivity"),
+    *with_bounds("effective_dimensionality"),
 ]
 
 

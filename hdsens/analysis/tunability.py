@@ -15,10 +15,14 @@ from hdsens.analysis.accounting import attach
 from hdsens.analysis.grid import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
-from hdsens.analysis.regret import interval_columns, panel_regret
+from hdsens.analysis.regret import interval_columns, panel_regret, with_bounds
 from hdsens.errors import InputError
 
 N_RESAMPLES = 1000
+COLUMNS = [
+    *("task", "arm", "baseline", "draws", "n_points", "n_seeds"),
+    *(name for measure in ("best", "difference", "cpe") for name in with_bounds(measure)),
+]
 BANDS = f"approximate: 95% percentile bootstrap over seeds, {N_RESAMPLES} resamples"
 
 
@@ -140,7 +144,7 @@ def tunability_curve(
     by_arm = {(grid.task, grid.arm): grid for grid in grids}
     tables = [_curve(grid, by_arm, draws, rng) for grid in grids]
     notes = [*panel.restrictions, *_incomplete(grids)]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     return attach(table, panel.account, notes, metric=metric, bands=BANDS)
 
 
@@ -198,7 +202,9 @@ def tuning_contrast(grid: ArmGrid, base: ArmGrid | None, draws: NDArray[np.int64
 def bootstrap_band(values: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Percentile bootstrap band of a mean curve; values (n_seeds, n_draws). NaN below two seeds.
 
-    Approximate: at ten seeds it covers less than its 95% says; contrasts use t intervals.
+    Approximate: at ten seeds it covers less than its 95% says; contrasts use t intervals. opda's
+    bands are exact, but for independent draws from one distribution: points of a grid that share
+    seeds are not that.
     """
     n_seeds, n_draws = values.shape
     if n_seeds < 2:

@@ -135,7 +135,10 @@ def _tuning_parts(panel: Panel, protocol: Protocol | None, margins: Margins) -> 
 
 def _parts_frame(parts: Sequence[Part], panel: Panel) -> pd.DataFrame:
     others = [name for name in panel.factors if name != "lr"]
-    return pd.DataFrame([_part_row(part, others) for part in parts])
+    columns = ["task", "arm", "baseline", *others, "primary", "part", "claim", "verdict", "side"]
+    columns += ["effect", "lower", "upper", "confidence", "n_seeds", "margin"]
+    columns += ["check", "check_effect", "check_lower", "check_upper", "p_refuted", "decided_by"]
+    return pd.DataFrame([_part_row(part, others) for part in parts], columns=columns)
 
 
 def _part_row(part: Part, others: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,17 @@ import pandas as pd
 import pytest
 from cell_frames import cell, frame, hd_cell, small_study
 
-from hdsens.analysis import cells_at, join_cells, regret_table, sensitivity_table
+from hdsens.analysis import (
+    cells_at,
+    importance,
+    join_cells,
+    regret_table,
+    sensitivity_table,
+    steps_to_target_table,
+    trajectory_table,
+    tunability_curve,
+    verdict,
+)
 from hdsens.errors import InputError
 
 
@@ -112,3 +122,37 @@ def test_analysis_needs_no_trainer_and_no_plotter() -> None:
     code = f"import sys, hdsens.analysis; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+PARTS = {
+    "everything failed": lambda c: c.assign(
+        outcome="failed", train_loss=np.nan, initial_loss=np.nan
+    ),
+    "one cell": lambda c: c.iloc[:1],
+    "lr = 0 alone": lambda c: c[c["lr"] == 0],
+    "no baseline": lambda c: c[c["arm"] == "sgd_hd"],
+    "pilot seeds alone": lambda c: c[c["role"] == "pilot"],
+    "losses not finite": lambda c: c.assign(train_loss=c["train_loss"] + np.inf),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_store_half_full_gives_tables(name: str) -> None:
+    cells = PARTS[name](small_study().assign(steps_to_x=3.0)).reset_index(drop=True)
+    traces = pd.DataFrame({"cell_id": cells["cell_id"], "step": 1, "lr": cells["lr"]})
+    assert len(regret_table(cells)) == len(cells.groupby(["arm", "lr"]))
+    assert len(trajectory_table(cells, traces)) == len(steps_to_target_table(cells))
+    assert not tunability_curve(cells)["best"].isna().any() or name == "everything failed"
+    assert not sensitivity_table(cells).empty
+    assert set(importance(cells)["n_points"]) <= {3}
+    if name == "one cell":
+        with pytest.raises(InputError, match="must include one that names a baseline"):
+            verdict(cells)
+    else:
+        assert "supported" not in set(verdict(cells).parts["verdict"])
+        assert str(verdict(cells)).startswith("Verdict (exploratory)")
+
+
+def test_no_cells_at_all_is_an_error() -> None:
+    with pytest.raises(InputError, match="cells must hold at least one; run the study first"):
+        regret_table(small_study().iloc[:0])
