@@ -17,6 +17,7 @@ from hdsens.store import Store
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
+from hdsens.training.optimizers import needs_closure
 
 
 def describe(study: Study, pack_size: int | None) -> str:
@@ -70,7 +71,9 @@ def known_names() -> dict[str, tuple[str, ...]]:
     others = [
         name
         for name, kind in found
-        if issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+        if issubclass(kind, torch.optim.Optimizer)
+        and kind is not torch.optim.Optimizer
+        and not needs_closure(kind)
     ]
     own = [n for n in hdsens.optim.__all__ if inspect.isclass(getattr(hdsens.optim, n))]
     return {

@@ -37,11 +37,17 @@ def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
             path,
             "e.g. SGD, SGDHD, Adam, AdamHD",
         )
-    if inspect.signature(found.step).parameters["closure"].default is inspect.Parameter.empty:
+    if needs_closure(found):
         raise InputError(
             "optimizer", "must do its step without a closure", path, "choose a first-order one"
         )
     return found
+
+
+def needs_closure(optimizer: type[torch.optim.Optimizer]) -> bool:
+    """Whether a step must be able to evaluate the loss again, as L-BFGS does."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def build_optimizer(

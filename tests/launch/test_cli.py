@@ -1,0 +1,138 @@
+"""The command line as a person meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from test_ray import write_toml
+from tests_support import change
+
+from hdsens.cli import cli
+
+HERE = Path(__file__).parent
+
+
+def hdsens(*arguments, cwd, **more):
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    return subprocess.run(
+        [sys.executable, "-c", "from hdsens.cli import main; main()", *map(str, arguments)],
+        cwd=cwd, env=environment, text=True, capture_output=True, timeout=120, check=False, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_command_has_help_with_an_example(name):
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Example:\n    hdsens {name} " in result.output or (
+        f"Example:\n    hdsens {name}\n" in result.output
+    )
+
+
+def test_from_new_study_to_report(tmp_path):
+    made = hdsens("new", "mine.toml", cwd=tmp_path)
+    assert (made.returncode, made.stdout) == (0, "wrote mine.toml; now: hdsens run mine.toml\n")
+    text = (tmp_path / "mine.toml").read_text()
+    (tmp_path / "mine.toml").write_text(
+        text.replace("seeds = 5", "seeds = 1").replace("epochs = 10", "steps = 3")
+    )
+    plan = hdsens("plan", "mine.toml", cwd=tmp_path).stdout
+    assert "cells  28, 3 steps each" in plan
+    before = hdsens("status", "mine.toml", cwd=tmp_path)
+    assert before.returncode == 1
+    assert "missing         28" in before.stdout
+    assert not (tmp_path / "results").exists()
+    ran = hdsens("run", "mine.toml", "--executor", "inline", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [
+        "28 cells: 28 completed, 0 diverged, 0 failed, 0 missing",
+        "report: results/mine/report.html",
+        "results/mine",
+    ]
+    for path in ("mine.toml", "results/mine"):
+        after = hdsens("status", path, cwd=tmp_path)
+        assert after.returncode == 0
+        assert after.stdout.splitlines()[1:] == [
+            "expected        28",
+            "completed       28",
+            "diverged         0",
+            "failed           0",
+            "missing          0",
+        ]
+    page = hdsens("report", "results/mine", "--out", "page.html", cwd=tmp_path)
+    assert page.stdout == "page.html\n"
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
+    (tmp_path / "mine.py").write_text("def broken():\n    raise RuntimeError('no <b>GPU</b>')\n")
+    write_toml(change(small, ["task", "model"], "mine:broken"), tmp_path / "small.toml")
+    ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stdout.splitlines()[:2] == [
+        "18 cells: 0 completed, 0 diverged, 18 failed, 0 missing",
+        "`hdsens status results/small` says why; the same command trains them again",
+    ]
+    status = hdsens("status", "results/small", cwd=tmp_path)
+    assert "failed: 18 x RuntimeError: no <b>GPU</b>" in status.stdout
+    page = (tmp_path / "results" / "small" / "report.html").read_text()
+    assert "no &lt;b&gt;GPU&lt;/b&gt;" in page
+    assert "<b>GPU</b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "no.toml"], "study file 'no.toml' cannot be read: no such file or directory; "
+         "check the path"),
+        (["run"], "Missing argument 'STUDY'."),
+        (["walk"], "No such command 'walk'."),
+        (["run", "small.toml", "--what"], "No such option '--what'."),
+        (["run", "small.toml", "--pack-size", "many"],
+         "Invalid value for '--pack-size': 'many' is not a valid integer."),
+        (["run", "small.toml", "--executor", "dask"], "--executor must be ray or inline "
+         "(got 'dask')"),
+        (["status", "."], "results '.' must be a folder that `hdsens run` wrote; check the path"),
+        (["report", "."], "results '.' must be a folder that `hdsens run` wrote; check the path"),
+        (["report", "nowhere"], "results 'nowhere' must be a folder that `hdsens run` wrote; "
+         "check the path"),
+        (["new", "small.toml"], "file 'small.toml' must not exist yet; choose a new name"),
+        (["new", "no/such/folder.toml"], "file 'no/such/folder.toml' cannot be written: "
+         "No such file or directory; check the path"),
+        (["plan", "bad.toml"], "study 'small': arm 'sgd': lr must be >= 0 (got -1.0); "
+         "use 0 or a positive number"),
+        (["run", "bad.toml"], "study 'small': arm 'sgd': lr must be >= 0 (got -1.0); "
+         "use 0 or a positive number"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_status_2(small, tmp_path, arguments, message):
+    write_toml(change(small, ["arms", 0, "lr"], [-1.0]), tmp_path / "bad.toml")
+    write_toml(small, tmp_path / "small.toml")
+    before = sorted(tmp_path.rglob("*"))
+    done = hdsens(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"hdsens: {message}\n"
+    assert done.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_list_names_what_a_study_can_name(tmp_path):
+    lines = hdsens("list", cwd=tmp_path).stdout.splitlines()
+    assert lines[0] == "models: logreg, mlp, cnn, vgg16_bn"
+    assert lines[1] == "data: digits, mnist, fashion_mnist, cifar10, cifar10_small"
+    assert lines[2].startswith("optimizers: SGDHD, AdamHD, ")
+    assert "LBFGS" not in lines[2]  # it needs a closure
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, hdsens, hdsens.analysis; from hdsens import Study, read_cells; "
+        "print([m for m in ('torch', 'ray', 'optuna', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
