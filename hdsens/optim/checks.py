@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +15,9 @@ def check_options(owner: str, options: Mapping[str, Any]) -> None:
     """Raise ValueError for the first option of a param group that breaks its rule."""
     _check_lr(owner, options["lr"])
     _check_non_negative(owner, options, "hypergrad_lr", "use 0 for the base algorithm")
-    _check_rule(owner, options["rule"])
+    if options["rule"] not in RULES:
+        rule = "rule must be 'additive' or 'multiplicative'"
+        raise _refusal(owner, rule, repr(options["rule"]), "the paper's is 'additive'")
     _check_transition(owner, options["transition"])
     _check_bounds(owner, options["lr_bounds"], options["lr"])
     _check_non_negative(owner, options, "weight_decay", "use 0 for none")
@@ -23,24 +25,26 @@ def check_options(owner: str, options: Mapping[str, Any]) -> None:
 
 def check_momentum(owner: str, options: Mapping[str, Any]) -> None:
     """Raise ValueError unless momentum, dampening and nesterov go together as in torch's SGD."""
-    _check_non_negative(owner, options, "momentum", "use 0 for none")
     momentum, dampening = options["momentum"], options["dampening"]
+    _check_non_negative(owner, options, "momentum", "use 0 for none")
+    if not _is_finite(dampening):
+        raise _refusal(owner, "dampening must be a finite number", dampening, "use 0 for none")
     if options["nesterov"] and (momentum <= 0 or dampening != 0):
         got = f"momentum={momentum}, dampening={dampening}"
-        raise refusal(owner, "nesterov needs momentum > 0 and dampening = 0", got)
+        rule = "nesterov needs momentum > 0 and dampening = 0"
+        raise _refusal(owner, rule, got, "use nesterov=False")
 
 
 def check_moments(owner: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError unless betas lie in [0, 1) and eps is at least 0."""
-    _check_non_negative(owner, options, "eps", "Adam's own is 1e-8")
+    """Raise ValueError unless betas lie in [0, 1), eps is at least 0, and one kernel is named."""
+    _check_non_negative(owner, options, "eps", "Adam's is 1e-8")
     betas = options["betas"]
-    if not (isinstance(betas, tuple | list) and len(betas) == 2 and all(map(_is_decay, betas))):
-        raise refusal(owner, "betas must be two floats in [0, 1)", betas, "Adam's are (0.9, 0.999)")
-
-
-def refusal(owner: str, rule: str, value: object, remedy: str = "") -> ValueError:
-    """The error for an option of `owner` that breaks `rule`, echoing `value`."""
-    return ValueError(f"{owner}: {rule} (got {value})" + (f"; {remedy}" if remedy else ""))
+    if not _is_pair(betas) or not all(0 <= beta < 1 for beta in betas):
+        rule = "betas must be two floats in [0, 1)"
+        raise _refusal(owner, rule, betas, "Adam's are (0.9, 0.999)")
+    if options["foreach"] and options["fused"]:
+        rule = "foreach and fused exclude each other"
+        raise _refusal(owner, rule, "foreach=True, fused=True", "pass one of them")
 
 
 def check_real(owner: str, params: Iterable[Tensor]) -> None:
@@ -60,56 +64,53 @@ def sparse_refusal(owner: str, gradient: Tensor) -> RuntimeError:
 def _check_lr(owner: str, lr: Any) -> None:
     if isinstance(lr, Tensor):
         if lr.numel() != 1 or not lr.is_floating_point():
-            shape = f"{lr.dtype} of shape {tuple(lr.shape)}"
-            raise refusal(owner, "a tensor lr must be floating-point with one element", shape)
-        if lr.is_meta:
-            return
-        lr = lr.item()
-    if not _is_number(lr) or not 0 <= lr < math.inf:
-        raise refusal(owner, "lr must be a finite number >= 0", lr, "0 is allowed")
+            rule = "a tensor lr must be floating-point with one element"
+            got = f"{lr.dtype} of shape {tuple(lr.shape)}"
+            raise _refusal(owner, rule, got, "pass torch.tensor(0.1)")
+        lr = 0.0 if lr.is_meta else lr.item()
+    if not _is_finite(lr) or lr < 0:
+        raise _refusal(owner, "lr must be a finite number >= 0", lr, "0 is allowed")
 
 
 def _check_non_negative(owner: str, options: Mapping[str, Any], name: str, remedy: str) -> None:
-    value = options[name]
-    if not _is_number(value) or not 0 <= value < math.inf:
-        raise refusal(owner, f"{name} must be a finite number >= 0", value, remedy)
+    if not _is_finite(options[name]) or options[name] < 0:
+        raise _refusal(owner, f"{name} must be a finite number >= 0", options[name], remedy)
 
 
-def _check_rule(owner: str, rule: object) -> None:
-    if rule not in RULES:
-        raise refusal(owner, "rule must be 'additive' or 'multiplicative'", repr(rule))
-
-
-def _check_transition(owner: str, transition: object) -> None:
+def _check_transition(owner: str, transition: Any) -> None:
     if transition is None:
         return
-    final, power = _pair(owner, "transition must be (final_lr, power)", transition)
-    if not (0 <= final < math.inf and 0 < power < math.inf):
+    remedy = "the paper's example has power 2"
+    if not _is_pair(transition):
+        raise _refusal(owner, "transition must be (final_lr, power)", transition, remedy)
+    if transition[0] < 0 or transition[1] <= 0:
         rule = "transition must be (final_lr >= 0, power > 0), both finite"
-        raise refusal(owner, rule, transition, "the paper's example has power 2")
+        raise _refusal(owner, rule, transition, remedy)
 
 
-def _check_bounds(owner: str, bounds: object, lr: Any) -> None:
+def _check_bounds(owner: str, bounds: Any, lr: Any) -> None:
     if bounds is None:
         return
-    low, high = _pair(owner, "lr_bounds must be (low, high)", bounds)
-    if not low <= high:
-        raise refusal(owner, "lr_bounds must be (low, high) with low <= high", bounds)
-    if isinstance(lr, Tensor) and lr.is_meta:
-        return
-    if not low <= lr <= high:
-        raise refusal(owner, f"lr must lie within lr_bounds {bounds}", lr)
+    if not _is_pair(bounds, _is_number) or not bounds[0] <= bounds[1]:
+        rule = "lr_bounds must be (low, high) with low <= high"
+        raise _refusal(owner, rule, bounds, "use None for no bounds")
+    inside = (isinstance(lr, Tensor) and lr.is_meta) or bounds[0] <= lr <= bounds[1]
+    if not inside:
+        rule = f"lr must lie within lr_bounds {tuple(bounds)}"
+        raise _refusal(owner, rule, lr, "widen them or start inside")
 
 
-def _pair(owner: str, rule: str, value: object) -> tuple[float, float]:
-    if isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_number, value)):
-        return float(value[0]), float(value[1])
-    raise refusal(owner, rule, repr(value))
+def _refusal(owner: str, rule: str, value: object, remedy: str) -> ValueError:
+    return ValueError(f"{owner}: {rule} (got {value}); {remedy}")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float)
 
 
-def _is_decay(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value < 1
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_pair(value: object, of: Callable[[object], bool] = _is_finite) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(map(of, value))

@@ -107,7 +107,7 @@ class HypergradientOptimizer(Optimizer):
         A plan for parameters whose u_{t-1} is 0 serves one step.
         """
         plan = self._plans.pop(index, None)
-        if plan is None or not plan.holds_for(params, settings):
+        if plan is None or not plan.holds_for(params, settings, self.state):
             plan = Plan(params, settings, runs())
         if not any(run.kind.still for run in plan.runs):
             self._plans[index] = plan

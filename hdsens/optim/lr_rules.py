@@ -41,7 +41,7 @@ def step_lr(group: dict[str, Any]) -> float | Tensor:
     final, power = group["transition"]
     steps = group.setdefault("transition_steps", _counter_beside(lr))
     steps += 1
-    share = steps**-power if isinstance(lr, Tensor) else steps.item() ** -power
+    share = steps.to(lr.dtype) ** -power if isinstance(lr, Tensor) else steps.item() ** -power
     return share * lr + (1 - share) * final  # type: ignore[no-any-return]
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdsens.optim.workspace import CPU_PIECE, HALVES
+from hdsens.optim.workspace import CPU_PIECE
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class Run:
     slots: tuple[list[Tensor], ...]
     vectors: tuple[Tensor, ...]
 
-    def is_current(self) -> bool:
-        """Whether the state still is the tensors that this run knows."""
+    def is_current(self, held: Mapping[Tensor, Any]) -> bool:
+        """Whether `held`, an optimizer's state, still is the tensors that this run knows."""
         return all(
+            held.get(param) is state for param, state in zip(self.params, self.states, strict=True)
+        ) and all(
             state.get(name) is slot
             for name, slots in zip(self.names, self.slots, strict=True)
             for state, slot in zip(self.states, slots, strict=True)
@@ -108,7 +110,8 @@ def runs(members: Iterable[Member], names: tuple[str, ...], singly: bool = False
     With `singly`, every run is one member.
     """
     for bucket in _by_kind(members):
-        limit = 0 if singly else _longest(bucket[0].param)
+        limit = CPU_PIECE if bucket[0].param.device.type == "cpu" else math.inf
+        limit = 0 if singly else limit
         run: list[Member] = []
         length, ends = 0, [-1]
         for member in bucket:
@@ -128,17 +131,6 @@ def pieces(*vectors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     if vectors[0].device.type != "cpu" or vectors[0].numel() <= CPU_PIECE:
         return [vectors]
     return zip(*(torch.split(vector, CPU_PIECE) for vector in vectors), strict=True)
-
-
-def _longest(param: Tensor) -> float:
-    """How many elements of several parameters make one run.
-
-    On a CPU torch rounds halves differently in the vectorised and the scalar part of a loop, so
-    only a whole tensor, passed as torch.optim would, gives the same bits.
-    """
-    if param.device.type != "cpu":
-        return math.inf
-    return 0 if param.dtype in HALVES else CPU_PIECE
 
 
 def _checked(members: list[Member], names: tuple[str, ...]) -> Iterator[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,15 @@ class Plan:
     gradients: Scratch = field(default_factory=Scratch)
     copies: Scratch = field(default_factory=Scratch)
 
-    def holds_for(self, params: Sequence[Tensor], settings: Any) -> bool:
-        """Whether a step with these parameters and settings can go by this plan."""
+    def holds_for(
+        self, params: Sequence[Tensor], settings: Any, state: Mapping[Tensor, Any]
+    ) -> bool:
+        """Whether a step with these parameters, settings and state can go by this plan."""
         return (
             settings == self.settings
             and len(params) == len(self.params)
             and all(a is b for a, b in zip(params, self.params, strict=True))
-            and all(run.is_current() for run in self.runs)
+            and all(run.is_current(state) for run in self.runs)
         )
 
     def gradient(self, run: Run) -> Tensor:

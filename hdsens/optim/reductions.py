@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hdsens.optim.workspace import HALVES, room
+from hdsens.optim.workspace import room
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 def descent_gradient(

@@ -14,7 +14,6 @@ from torch import Tensor
 # Elements worked on at a time on a CPU: short enough to stay in its cache, long enough that the
 # calls do not matter.
 CPU_PIECE = 2**18
-HALVES = (torch.float16, torch.bfloat16)
 
 
 class _Kept(threading.local):
