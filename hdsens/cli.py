@@ -172,6 +172,27 @@ def report(results: tuple[Path, ...], out: Path | None) -> None:
     click.echo(write_report(read, out or results[0] / "report.html"))
 
 
+@cli.command()
+@click.argument("results", type=FOLDER, nargs=-1, required=True)
+def verdict(results: tuple[Path, ...]) -> None:
+    """Judge the claims about HD on one or several results folders, part by part.
+
+    Each part is supported, refuted or inconclusive; a study without [protocol] gives an
+    exploratory verdict. Several results are several tasks under the first one's protocol.
+
+    \b
+    Example:
+      hdsens verdict results/logreg_mnist
+      hdsens verdict results/logreg_mnist results/mlp_mnist
+    """
+    from hdsens.analysis import join_cells
+    from hdsens.analysis import verdict as judge
+    from hdsens.store import read_results
+
+    read = [read_results(folder) for folder in results]
+    click.echo(judge(join_cells([r.cells for r in read]), read[0].study.protocol))
+
+
 @cli.command("list")
 def list_names() -> None:
     """List the models, data sets and optimizers that a study file can name.

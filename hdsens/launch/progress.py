@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -18,8 +19,13 @@ from rich.progress import (
 from hdsens.store import Status
 
 
+LINE_EVERY_S = 30.0
+
+
 class CellProgress:
     """Shows, on standard error, how many cells have ended and how.
+
+    On a terminal it is a bar; in a log it is a line every half minute.
 
     Args:
         name: of the study.
@@ -28,6 +34,8 @@ class CellProgress:
 
     def __init__(self, name: str, found: Status) -> None:
         self._found = found
+        self._console = Console(stderr=True)
+        self._next_line = time.monotonic() + LINE_EVERY_S
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -36,7 +44,7 @@ class CellProgress:
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=self._console,
         )
         self._task = self._bar.add_task(
             name,
@@ -67,3 +75,6 @@ class CellProgress:
             diverged=self._found.diverged + ended.get("diverged", 0),
             failed=ended.get("failed", 0),
         )
+        if not self._console.is_terminal and time.monotonic() > self._next_line:
+            self._next_line = time.monotonic() + LINE_EVERY_S
+            self._console.print(self._bar.get_renderable())
