@@ -20,7 +20,26 @@ from hdsens.optim.workspace import room
 
 
 class AdamHD(HypergradientOptimizer):
-    """``torch.optim.Adam`` with hypergradient descent on its learning rate."""
+    """``torch.optim.Adam`` or ``AdamW`` with hypergradient descent on its learning rate.
+
+    As `SGDHD`, with u_t = m̂_t / (√v̂_t + ε) (Algorithm 6 of arXiv 1703.04782). u_{t-1} is made
+    again from the moments, so the state is Adam's own, and a run of Adam can be taken over.
+
+    Args:
+        params, lr, betas, eps, weight_decay, amsgrad, maximize: as in ``torch.optim.Adam``.
+        hypergrad_lr: β, the learning rate of the learning rate; 0 gives ``torch.optim.Adam``. It
+            is not scale-free: a loss multiplied by c wants β / c with the additive rule. The paper
+            uses 1e-7 on MNIST and 1e-8 on CIFAR-10; choose it by powers of ten.
+        rule, transition, lr_bounds: as in `SGDHD`.
+        decoupled_weight_decay: True gives AdamW (whose own default of weight_decay is 0.01, not
+            0): the decay is no part of g and u in h_t.
+        foreach: False works tensor by tensor; otherwise tensors are worked on together.
+        fused: True lets torch's fused kernel do the update, the fastest way.
+
+    Raises:
+        ValueError: for an option that breaks its rule; TypeError for complex parameters, and
+            RuntimeError from ``step`` for sparse gradients.
+    """
 
     own_defaults: ClassVar[dict[str, Any]] = {
         "betas": (0.9, 0.999),

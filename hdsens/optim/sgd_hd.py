@@ -18,7 +18,46 @@ from hdsens.optim.reductions import descent_gradient, products
 
 
 class SGDHD(HypergradientOptimizer):
-    """``torch.optim.SGD`` with hypergradient descent on its learning rate."""
+    """``torch.optim.SGD`` with hypergradient descent on its learning rate.
+
+    Before each update the learning rate moves along h_t = g_t · u_{t-1}, the dot product of the
+    gradient (L2 term included) with the direction of the step before, over all parameters of a
+    param group (Algorithms 4 and 5 of arXiv 1703.04782)::
+
+        lr ← lr + hypergrad_lr · h_t                            rule="additive", Eq. 6
+        lr ← lr (1 + hypergrad_lr · h_t / (‖g_t‖ ‖u_{t-1}‖))    rule="multiplicative", Eq. 8
+        θ  ← θ − lr · u_t
+
+    with u_t = g_t, or torch's momentum buffer, or g_t + momentum times it for ``nesterov``. u_0 is
+    0, so the first step uses the lr given. The lr of the last step is ``param_groups[i]["lr"]``;
+    set it at any time and it is adapted from there.
+
+    Args:
+        params, lr, momentum, dampening, weight_decay, nesterov, maximize: as in
+            ``torch.optim.SGD``. lr may be 0 (with the additive rule). A float lr stays a float,
+            for which the host waits for the device once a step; a tensor lr is copied, stays on
+            its device, and is never read by the host.
+        hypergrad_lr: β, the learning rate of the learning rate; 0 gives ``torch.optim.SGD``. It is
+            not scale-free: a loss multiplied by c wants β / c³ with the additive rule. The paper
+            uses 1e-3 on MNIST and CIFAR-10; choose it by powers of ten, and halve your trust in
+            one that moves lr by more than a tenth of itself a step.
+        rule: "additive" or "multiplicative". The latter cannot leave lr = 0; its hypergrad_lr is
+            the largest relative change of lr a step (the paper tries 0.02).
+        transition: (final_lr, power): steps use t^-power lr + (1 − t^-power) final_lr at step t
+            (Section 5.1). None: they use lr.
+        lr_bounds: (low, high), to which lr is clipped after it has moved. None: it may go
+            anywhere, below 0 too.
+        foreach: False works tensor by tensor. Otherwise tensors are worked on together, which
+            gives the same parameters for the same lr and differs in the order of the dot
+            product's sum.
+
+    Raises:
+        ValueError: for an option that breaks its rule; TypeError for complex parameters, and
+            RuntimeError from ``step`` for sparse gradients.
+
+    State: one copy of the gradient, u_t, as ``direction``; with momentum ``momentum_buffer``
+    serves as u_t, unless ``nesterov``, which keeps both.
+    """
 
     own_defaults: ClassVar[dict[str, Any]] = {
         "momentum": 0,
