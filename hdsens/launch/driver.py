@@ -72,10 +72,16 @@ def run(
                 train(study, store, packs, progress)
     else:
         store.begin(study, train_size)
+    report = store.folder / "report.html"
+    if not report.exists() or report.stat().st_mtime < store.changed_at():
+        _write_report(store, report)
+    return RunSummary(store.folder, report, store.status(cells))
+
+
+def _write_report(store: Store, report: Path) -> None:
     from hdsens.report import write_report  # workers import this package and draw nothing
 
-    report = write_report([read_results(store.folder)], store.folder / "report.html")
-    return RunSummary(store.folder, report, store.status(cells))
+    write_report([read_results(store.folder)], report)
 
 
 def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:

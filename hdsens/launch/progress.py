@@ -18,7 +18,6 @@ from rich.progress import (
 
 from hdsens.store import Status
 
-
 LINE_EVERY_S = 30.0
 
 

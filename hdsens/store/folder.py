@@ -153,6 +153,11 @@ class Store:
             )
         return Study.from_dict(content["study"]), int(content["train_size"])
 
+    def changed_at(self) -> float:
+        """When the study or its parts last changed, as a file's modification time."""
+        places = (self.folder / "study.json", self.folder / "parts")
+        return max(place.stat().st_mtime for place in places)
+
     def outcomes(self) -> dict[str, str]:
         """Outcome of every cell in the store, of any study, by cell_id."""
         frame = self._deduplicated(["cell_id", "outcome", "finished_at"])
@@ -210,8 +215,11 @@ class Store:
             pq.write_table(table, temporary, compression="zstd")
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        with _Replacing(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        path, text = self.folder / name, json.dumps(content, indent=1)
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            return
+        with _Replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def _read_plan(self) -> list[list[str]]:
         path = self.folder / "plan.parquet"

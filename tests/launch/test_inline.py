@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pandas as pd
 import pytest
 from tests_support import change
@@ -36,10 +38,22 @@ def test_a_run_holds_every_cell_and_writes_its_page(small, tmp_path):
 def test_a_second_run_trains_nothing(small, tmp_path):
     train(small, tmp_path)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").iterdir()}
+    before[tmp_path / "report.html"] = (tmp_path / "report.html").stat().st_mtime_ns
     done = train(small, tmp_path)
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").iterdir()} == before
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert len(before) == 1 + len(list((tmp_path / "parts").iterdir()))
     assert done.status.whole
     assert len(list((tmp_path / "runs").iterdir())) == 1  # nothing ran, nothing to tell
+
+
+def test_a_page_that_is_older_than_the_results_is_written_again(small, tmp_path):
+    train(small, tmp_path)
+    report = tmp_path / "report.html"
+    os.utime(report, (0, 0))
+    train(small, tmp_path)
+    assert report.stat().st_mtime > 0
+    report.unlink()
+    assert train(small, tmp_path).report.exists()
 
 
 def test_a_new_level_trains_just_its_cells_and_leaves_the_rest(small, tmp_path):
