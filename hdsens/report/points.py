@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def family_points(
     return rows
 
 
-def other_settings(points: pd.DataFrame, factors: tuple[str, ...]) -> list[dict[str, Any]]:
+def other_settings(points: pd.DataFrame, factors: Sequence[str]) -> list[dict[str, Any]]:
     """Combinations of the factors besides lr and hypergrad_lr that occur; [{}] without any."""
     others = [f for f in factors if f not in ("lr", "hypergrad_lr") and points[f].notna().any()]
     if not others:

@@ -79,6 +79,7 @@ class Column:
     heading: str
     meaning: str
     is_label: bool
+    is_text: bool
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,20 @@ def table(frame: pd.DataFrame, labels: Sequence[str], columns: Sequence[str]) ->
     A column with `_lower` and `_upper` beside it shows its interval.
     """
     labels = [name for name in labels if name in frame and frame[name].notna().any()]
-    heads = [Column(name, name, "", True) for name in labels]
-    heads += [Column(name, *COLUMNS[name], False) for name in columns if name in frame]
+    heads = [Column(name, name, "", True, _is_text(frame[name])) for name in labels]
+    heads += [
+        Column(name, *COLUMNS[name], False, _is_text(frame[name]))
+        for name in columns
+        if name in frame
+    ]
     shown = frame.head(MAX_ROWS)
     texts = [_column(shown, head) for head in heads]
     rows = tuple(zip(*texts, strict=True))
     return Table(tuple(heads), rows, len(frame) - len(shown))
+
+
+def _is_text(values: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_numeric_dtype(values)
 
 
 def _column(frame: pd.DataFrame, head: Column) -> list[str]:

@@ -10,15 +10,23 @@ import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
-from hdsens.analysis import accounting, regret_table, sensitivity_table
+from hdsens.analysis import (
+    accounting,
+    regret_table,
+    sensitivity_table,
+    tunability_curve,
+    verdict,
+)
 from hdsens.report.curves import loss_curves, thin
 from hdsens.report.families import families
 from hdsens.report.heatmap import heatmap
 from hdsens.report.points import family_points, point_table
 from hdsens.report.tables import IN_NATS, REGRET, SENSITIVITY
-from hdsens.report.text import read_number
+from hdsens.report.text import interval, read_number, share
 from hdsens.report.trajectories import lr_paths
 from hdsens.store import Results
+
+REGRET_INTERVAL = ["regret_mean", "regret_mean_lower", "regret_mean_upper"]
 
 
 def capped(cells: pd.DataFrame) -> pd.Series:
@@ -77,6 +85,54 @@ def test_sensitivity_tables_hold_every_setting(partial: Results, partial_page: P
         for column in set(SENSITIVITY) - {"best_level"}:
             assert_reads(row[column], expected, column)
         assert read_number(row["best_level"]) == expected["best_level"]
+
+
+def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page: Page) -> None:
+    parts = verdict(partial.cells).parts
+    shown = [row for table in partial_page.named("parts") for row in table.dicts()]
+    assert len(shown) == len(parts) == 30
+    for row in shown:
+        expected = labelled(parts[parts["part"] == row["part"]], row)
+        assert row["verdict"] == expected["verdict"]
+        assert row["decided_by"] == expected["decided_by"]
+        numbers = expected.rename({"lower": "effect_lower", "upper": "effect_upper"})
+        numbers = numbers.rename(
+            {"check_lower": "check_effect_lower", "check_upper": "check_effect_upper"}
+        )
+        for column in ("effect", "check_effect", "p_refuted"):
+            assert_reads(row[column], numbers, column)
+    marks = [
+        text[1:] for table in partial_page.named("strip") for row in table.rows for text in row
+    ]
+    assert sorted(m for m in marks if m in set(parts["verdict"])) == sorted(parts["verdict"])
+
+
+def test_answers_quote_the_regret_they_rest_on(partial: Results, partial_page: Page) -> None:
+    rows = sensitivity_table(partial.cells).set_index("arm")
+    for base in ("sgd", "sgdn", "adam"):
+        own = rows.loc[f"{base}_hd"].sort_values("regret_mean")
+        ends = [interval(*own.iloc[i][REGRET_INTERVAL]) for i in (0, -1)]
+        against = interval(*rows.loc[base][REGRET_INTERVAL])
+        said = f"Mean regret over lr: {base}_hd {ends[0]} to {ends[1]}, against {base} {against}."
+        assert said in partial_page.text
+
+
+def test_tuning_curves_say_their_numbers(partial: Results, partial_html: str) -> None:
+    curve = tunability_curve(partial.cells).dropna(subset="best")
+    said = re.findall(r'aria-label="Expected best regret[^"]*"', partial_html)
+    assert len(said) == 3
+    for row in curve.itertuples():
+        draws = "1 draw" if row.draws == 1 else f"{row.draws} draws"
+        ours = next(s for s in said if f"{row.baseline or row.arm}_hd:" in s)
+        words = ours.split(f" {row.arm}: ")[1]
+        assert f"{share(row.best)} after {draws}" in words
+
+
+def test_restrictions_of_the_analysis_are_said(partial: Results, partial_page: Page) -> None:
+    for text in regret_table(partial.cells).attrs["restrictions"]:
+        assert text in partial_page.text
+    for text in verdict(partial.cells).deviations:
+        assert text in partial_page.text
 
 
 def test_counts_are_the_analysis_counts(partial: Results, partial_page: Page) -> None:

@@ -1,0 +1,165 @@
+"""The figures of a report, each with its name, its title and its numbers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hdsens.report import curves, heatmap, trajectories, tuning
+from hdsens.report.evidence import Evidence
+from hdsens.report.families import Family
+from hdsens.report.figure import new_figure
+from hdsens.report.measures import Measure
+from hdsens.report.palette import Palette
+from hdsens.report.points import METRICS, family_points
+from hdsens.report.text import count, level, number
+from hdsens.report.words import curve_text
+from hdsens.study import Arm
+
+CURVE_SIZE = (4.2, 3.3)
+PATH_SIZE = (3.1, 2.5)
+MAX_PANELS = 6
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its title, what to know beside it, and its numbers in words.
+
+    `heatmap` is what the figure shows where it is a heatmap. All text is plain.
+    """
+
+    figure: Figure
+    title: str
+    words: str
+    note: str = ""
+    heatmap: heatmap.Heatmap | None = None
+
+
+def at(fixed: Mapping[str, Any]) -> str:
+    """Levels of other factors in words, empty without any."""
+    return ", ".join(f"{name} = {level(value)}" for name, value in fixed.items())
+
+
+def curve_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
+    """Final loss against lr: one drawing, none where the first setting has no result."""
+    rows = family_points(evidence.points, family, evidence.settings[0])
+    if not len(rows):
+        return
+    shown = curves.loss_curves(rows, family)
+    few = curves.thin(shown)
+    label = METRICS[evidence.metric]
+    figure = new_figure(*CURVE_SIZE)
+    curves.draw_loss_curves(
+        figure.subplots(),
+        few,
+        label=label,
+        limits=evidence.limits,
+        palette=palette,
+        initial=float(rows["initial_loss"].mean()),
+    )
+    names = [arm.name for arm in family.arms]
+    thinned = len(few) < len(shown)
+    note = f"{len(few)} of {len(shown)} curves; the tables have all" if thinned else ""
+    notes = "; ".join(text for text in (at(evidence.settings[0]), note) if text)
+    words = f"Mean {label} against initial lr. {curve_text(rows, names)}."
+    yield Drawing(figure, " and ".join(names), words, notes)
+
+
+def heatmap_drawings(
+    evidence: Evidence, measure: Measure, family: Family, palette: Palette
+) -> Iterator[Drawing]:
+    """A heatmap for each HD arm (or for a base arm alone), for each level of other factors."""
+    base = family.base.name if family.base else None
+    cuts = [
+        (arm, fixed, _with_base(family_points(measure.rows, family, fixed), arm, base))
+        for arm in family.others or family.arms
+        for fixed in evidence.settings[:MAX_PANELS]
+    ]
+    maps = [
+        (arm, fixed, heatmap.heatmap(rows, base, "value")) for arm, fixed, rows in cuts if len(rows)
+    ]
+    scale = heatmap.color_scale([shown for _, _, shown in maps], measure)
+    for arm, fixed, shown in maps:
+        figure = new_figure(*heatmap.size(shown))
+        heatmap.draw_heatmap(figure.subplots(), shown, scale, palette=palette)
+        beside = shown.columns[0] is None and bool(family.others)
+        title = f"{arm.name}, with {base} beside it" if beside else arm.name
+        notes = [at(fixed), f"over {count(shown.expected, 'seed')}"]
+        note = "; ".join(text for text in notes if text)
+        yield Drawing(figure, title, f"{title}. {heatmap_text(shown, scale)}", note, shown)
+
+
+def _with_base(rows: pd.DataFrame, arm: Arm, base: str | None) -> pd.DataFrame:
+    return rows[rows["arm"].isin([arm.name, base])]
+
+
+def heatmap_text(shown: heatmap.Heatmap, scale: heatmap.Scale) -> str:
+    """A heatmap's numbers, row by row, for a screen reader; large ones in summary."""
+    if shown.value.size > heatmap.MAX_NUMBERED:
+        return f"{scale.label}, {shown.value.shape[0]} by {shown.value.shape[1]} points."
+    heads = [heatmap.BASE if c is None else f"hypergrad_lr {level(c)}" for c in shown.columns]
+    lines = []
+    for i, lr in enumerate(shown.lr):
+        cells = [
+            f"{head} {scale.write(value) if state == 'completed' else state}"
+            for head, value, state in zip(heads, shown.value[i], shown.state[i], strict=True)
+        ]
+        lines.append(f"lr {level(lr)}: {', '.join(cells)}")
+    return f"{scale.label}. {'. '.join(lines)}."
+
+
+def path_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
+    """How each HD arm moved lr: a drawing a level of hypergrad_lr, on one scale an arm."""
+    for arm in family.arms:
+        if arm.hypergrad_lr is not None:
+            yield from _paths_of_arm(evidence, arm, palette)
+
+
+def _paths_of_arm(evidence: Evidence, arm: Arm, palette: Palette) -> Iterator[Drawing]:
+    paths = _paths(evidence, arm)
+    limits = trajectories.lr_limits([path for _, group in paths for path in group])
+    for hypergrad_lr, group in paths:
+        title = f"{arm.name}, hypergrad_lr {level(hypergrad_lr)}"
+        ends = [f"from {level(p.initial_lr)} to {number(float(p.lr[-1]))}" for p in group]
+        figure = new_figure(*PATH_SIZE)
+        trajectories.draw_lr_paths(figure.subplots(), group, limits=limits, palette=palette)
+        words = f"Learning rate over training, {title}: {'; '.join(ends)}."
+        yield Drawing(figure, title, words, at(evidence.settings[0]))
+
+
+def _paths(evidence: Evidence, arm: Arm) -> list[tuple[float, tuple[trajectories.Path, ...]]]:
+    """Paths by level of hypergrad_lr, of at most `MAX_PANELS` levels, at the first setting."""
+    own = evidence.results.cells
+    own = own[own["arm"] == arm.name]
+    for factor, value in evidence.settings[0].items():
+        own = own[own[factor].isna() | (own[factor] == value)]
+    levels = _spread(sorted(own["hypergrad_lr"].dropna().unique()))
+    own = own[own["hypergrad_lr"].isin(levels)]
+    traces = evidence.results.traces
+    traces = traces[traces["cell_id"].isin(own["cell_id"])]
+    found = [(h, trajectories.lr_paths(own[own["hypergrad_lr"] == h], traces)) for h in levels]
+    return [(float(h), trajectories.thin_paths(paths)) for h, paths in found if paths]
+
+
+def _spread(levels: Sequence[float]) -> list[float]:
+    if len(levels) <= MAX_PANELS:
+        return list(levels)
+    last = len(levels) - 1
+    return [levels[round(i * last / (MAX_PANELS - 1))] for i in range(MAX_PANELS)]
+
+
+def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
+    """Expected best regret: one drawing, where a grid has more than one setting to try."""
+    if not len(evidence.tuning):
+        return
+    rows = family_points(evidence.tuning, family).dropna(subset="best")
+    if not len(rows) or rows["draws"].max() < 2:
+        return
+    figure = new_figure(*PATH_SIZE)
+    tuning.draw_tuning(figure.subplots(), rows, family, palette=palette)
+    words = f"Expected best regret by settings tried. {tuning.tuning_text(rows, family)}."
+    yield Drawing(figure, " and ".join(arm.name for arm in family.arms), words)

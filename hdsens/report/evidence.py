@@ -1,0 +1,88 @@
+"""All numbers that a report of one study rests on, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from hdsens.analysis import Verdict, accounting, sensitivity_table, tunability_curve
+from hdsens.report.curves import loss_curves, loss_limits
+from hdsens.report.families import Family, families
+from hdsens.report.judgement import judge
+from hdsens.report.measures import Measure, measures
+from hdsens.report.points import family_points, other_settings, shown_metrics
+from hdsens.store import Results
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers of a study that has at least one cell with a result.
+
+    Attributes:
+        metric: the loss that the report is about.
+        factors: names of the factors, lr first.
+        measures: what a heatmap can show; the first is `metric`.
+        sensitivity, tuning: tables of the analysis.
+        judged: the verdict, or why there is none.
+        settings: combinations of the factors besides lr and hypergrad_lr; pictures that show only
+            one of them show the first.
+        families: those with a result.
+        limits: lowest and highest loss of the curves, for one scale over families.
+    """
+
+    results: Results
+    metric: str
+    factors: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    sensitivity: pd.DataFrame
+    tuning: pd.DataFrame
+    judged: Verdict | str
+    settings: tuple[Mapping[str, Any], ...]
+    families: tuple[Family, ...]
+    limits: tuple[float, float]
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """`point_table` of the metric."""
+        return self.measures[0].rows
+
+    def judged_at_first(self, family: Family) -> Verdict | str:
+        """The verdict on a family at the first of the settings."""
+        if isinstance(self.judged, str):
+            return self.judged
+        return replace(
+            self.judged, parts=family_points(self.judged.parts, family, self.settings[0])
+        )
+
+
+def gather(results: Results) -> Evidence | None:
+    """Compute the numbers; None where no cell has a result."""
+    cells, study = results.cells, results.study
+    if not accounting(cells).used:
+        return None
+    metric = next(iter(shown_metrics(cells)), "train_loss")
+    found = measures(cells, {a.name: a.baseline for a in study.arms if a.baseline is not None})
+    points = found[0].rows
+    factors = tuple(str(f) for f in cells.attrs["factors"])
+    settings = other_settings(points, factors)
+    present = tuple(
+        family
+        for family in families(study)
+        if points["arm"].isin([arm.name for arm in family.arms]).any()
+    )
+    curves = [c for f in present for c in loss_curves(family_points(points, f, settings[0]), f)]
+    return Evidence(
+        results=results,
+        metric=metric,
+        factors=factors,
+        measures=found,
+        sensitivity=sensitivity_table(cells, metric),
+        tuning=tunability_curve(cells, metric),
+        judged=judge(results, metric),
+        settings=tuple(settings),
+        families=present,
+        limits=loss_limits(curves, float(points["initial_loss"].mean())),
+    )

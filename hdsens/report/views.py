@@ -1,0 +1,202 @@
+"""What the page says about a study, ready for its template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from hdsens.analysis import Accounting, Verdict, accounting
+from hdsens.report import words
+from hdsens.report.closer import closer_data
+from hdsens.report.drawings import (
+    curve_drawings,
+    heatmap_drawings,
+    path_drawings,
+    tuning_drawings,
+)
+from hdsens.report.evidence import Evidence, gather
+from hdsens.report.families import Family
+from hdsens.report.figure import style
+from hdsens.report.judgement import Strip, strip
+from hdsens.report.palette import PAGE
+from hdsens.report.pictures import Picture, pictures
+from hdsens.report.points import METRICS, family_points
+from hdsens.report.tables import PARTS, REGRET, SENSITIVITY, Table, table
+from hdsens.report.text import count
+from hdsens.store import Results
+from hdsens.study import Study
+
+MAX_FAILURES = 200
+
+
+@dataclass(frozen=True)
+class MeasureView:
+    """The heatmaps of one measure, for the page's switch."""
+
+    name: str
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class FamilyView:
+    """A family's share of the page."""
+
+    name: str
+    answers: tuple[str, ...]
+    strips: tuple[Strip, ...]
+    curves: tuple[Picture, ...]
+    measures: tuple[MeasureView, ...]
+    paths: tuple[Picture, ...]
+    tuning: tuple[Picture, ...]
+    sensitivity: Table
+    regret: Table
+    parts: Table
+
+
+@dataclass(frozen=True)
+class ResultView:
+    """A study's share of the page; `key` distinguishes it within the page."""
+
+    key: str
+    study: Study
+    question: str
+    account: Accounting
+    how_far: str | None
+    cost: str
+    seeds: str
+    families: tuple[FamilyView, ...]
+    metric: str
+    label: str
+    restrictions: tuple[str, ...]
+    runs: tuple[tuple[tuple[str, str], ...], ...]
+    data: Markup
+    study_json: str
+    failures: Table
+    mixed: tuple[str, ...]
+
+
+def view(results: Results, key: str) -> ResultView:
+    """Everything the page says about one study."""
+    study, cells = results.study, results.cells
+    account = accounting(cells)
+    evidence = gather(results)
+    judged = evidence.judged if evidence else ""
+    return ResultView(
+        key=key,
+        study=study,
+        question=words.question(study),
+        account=account,
+        how_far=words.how_far(account),
+        cost=words.cost(cells),
+        seeds=_seeds(study),
+        families=_family_views(evidence, key) if evidence else (),
+        metric=METRICS[evidence.metric] if evidence else "",
+        label=judged.label if isinstance(judged, Verdict) else "",
+        restrictions=_restrictions(evidence) if evidence else (),
+        runs=tuple(_run_rows(run) for run in results.runs),
+        data=closer_data(results, evidence.points) if evidence else Markup(""),
+        study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
+        failures=_failures(cells),
+        mixed=_mixed(cells),
+    )
+
+
+def _restrictions(evidence: Evidence) -> tuple[str, ...]:
+    """What limits the numbers, each said once."""
+    said = list(evidence.points.attrs["restrictions"])
+    if isinstance(evidence.judged, Verdict):
+        said += evidence.judged.deviations
+    return tuple(dict.fromkeys(said))
+
+
+def _family_views(evidence: Evidence, key: str) -> tuple[FamilyView, ...]:
+    with style(PAGE):
+        return tuple(
+            _family_view(evidence, family, f"{key}-{i}")
+            for i, family in enumerate(evidence.families)
+        )
+
+
+def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
+    judged = evidence.judged_at_first(family)
+    sensitivity = family_points(evidence.sensitivity, family)
+    at_first = family_points(sensitivity, family, evidence.settings[0])
+    others = evidence.factors[1:]
+    return FamilyView(
+        name=family.name,
+        answers=tuple(words.answers(at_first, family, judged)),
+        strips=_strips(judged, family),
+        curves=pictures(curve_drawings(evidence, family, PAGE), f"{key}-curve"),
+        measures=_measures(evidence, family, key),
+        paths=pictures(path_drawings(evidence, family, PAGE), f"{key}-path"),
+        tuning=pictures(tuning_drawings(evidence, family, PAGE), f"{key}-tuning"),
+        sensitivity=table(sensitivity, ["arm", *others], SENSITIVITY),
+        regret=table(family_points(evidence.points, family), ["arm", *evidence.factors], REGRET),
+        parts=_parts(evidence, family),
+    )
+
+
+def _measures(evidence: Evidence, family: Family, key: str) -> tuple[MeasureView, ...]:
+    views = (
+        MeasureView(
+            one.name,
+            one.title,
+            pictures(heatmap_drawings(evidence, one, family, PAGE), f"{key}-{one.name}"),
+        )
+        for one in evidence.measures
+    )
+    return tuple(one for one in views if one.pictures)
+
+
+def _strips(judged: Verdict | str, family: Family) -> tuple[Strip, ...]:
+    if isinstance(judged, str):
+        return ()
+    found = (strip(judged, arm) for arm in family.others)
+    return tuple(one for one in found if one is not None)
+
+
+def _parts(evidence: Evidence, family: Family) -> Table:
+    """The verdict's parts with what decided them."""
+    if isinstance(evidence.judged, str):
+        return table(pd.DataFrame(), (), ())
+    rows = family_points(evidence.judged.parts, family)
+    labels = ["arm", *evidence.factors[1:], "part", "claim", "verdict"]
+    return table(rows, labels, PARTS)
+
+
+def _seeds(study: Study) -> str:
+    parts = [count(len(study.seeds), "seed")]
+    if study.pilot_seeds:
+        parts.append(count(len(study.pilot_seeds), "pilot seed"))
+    return " and ".join(parts)
+
+
+def _run_rows(run: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Provenance in the order it was written, whatever its keys."""
+    return tuple(
+        (name.replace("_", " "), value if isinstance(value, str) else json.dumps(value))
+        for name, value in run.items()
+        if value is not None
+    )
+
+
+def _failures(cells: pd.DataFrame) -> Table:
+    failed = cells[cells["outcome"] == "failed"]
+    labels = ["arm", *cells.attrs["factors"], "seed", "error"]
+    return table(failed.head(MAX_FAILURES), labels, ())
+
+
+def _mixed(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Versions and devices, where cells differ in them."""
+    found = []
+    for name in ("device", "torch_version", "hdsens_version"):
+        values = sorted(cells[name].dropna().unique()) if name in cells else []
+        if len(values) > 1:
+            found.append(f"{name.replace('_', ' ')}: {', '.join(values)}")
+    return tuple(found)
