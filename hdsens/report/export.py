@@ -1,0 +1,127 @@
+"""The report's figures and tables as files of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+
+from hdsens.analysis import Verdict
+from hdsens.report.drawings import (
+    Drawing,
+    curve_drawings,
+    heatmap_drawings,
+    path_drawings,
+    tuning_drawings,
+)
+from hdsens.report.evidence import Evidence, gather
+from hdsens.report.families import Family
+from hdsens.report.figure import style
+from hdsens.report.palette import PRINT
+from hdsens.store import Results
+
+FORMATS = ("svg", "png", "pdf")
+DPI = 200
+
+
+def write_figures(
+    results: Sequence[Results], folder: Path, formats: Iterable[str] = FORMATS
+) -> tuple[Path, ...]:
+    """Write every figure of the report of `results` as a file in each format; returns the paths.
+
+    Names say study, family, kind and number, such as `quickstart-sgd-train_loss-1.svg`. Results
+    without a completed or diverged cell have no figures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = tuple(formats)
+    paths: list[Path] = []
+    with style(PRINT), mpl.rc_context({"svg.hashsalt": "hdsens"}):
+        for evidence in _evidence(results):
+            for family in evidence.families:
+                start = f"{evidence.results.study.name}-{family.name}"
+                for kind, drawings in _kinds(evidence, family):
+                    for i, drawing in enumerate(drawings, 1):
+                        paths += _save(drawing, folder / _slug(f"{start}-{kind}-{i}"), kinds)
+    return tuple(paths)
+
+
+def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
+    """Write the analysis' tables as CSV (every digit) and Markdown (rounded); returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for evidence in _evidence(results):
+        for kind, frame in tables(evidence).items():
+            path = folder / _slug(f"{evidence.results.study.name}-{kind}")
+            csv, markdown = path.with_name(f"{path.name}.csv"), path.with_name(f"{path.name}.md")
+            frame.to_csv(csv, index=False)
+            markdown.write_text(as_markdown(frame), encoding="utf-8")
+            paths += [csv, markdown]
+    return tuple(paths)
+
+
+def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Tables of a study by name, as the analysis gives them."""
+    extra = ["loss_low", "loss_high", "initial_loss", "value"]
+    found = {
+        "regret": evidence.points.drop(columns=extra),
+        "sensitivity": evidence.sensitivity,
+        "tunability": evidence.tuning,
+    }
+    if isinstance(evidence.judged, Verdict):
+        found["verdict"] = evidence.judged.parts
+    return found
+
+
+def as_markdown(frame: pd.DataFrame) -> str:
+    """A frame as a Markdown table: four significant digits, nothing for null.
+
+    >>> print(as_markdown(pd.DataFrame({"arm": ["a|b", "c"], "r": [0.123456, None]})), end="")
+    | arm | r |
+    |---|---|
+    | a\\|b | 0.1235 |
+    | c |  |
+    """
+    head = [str(name) for name in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    lines = [f"| {' | '.join(line)} |" for line in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]]) + "\n"
+
+
+def _cell(value: object) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return re.sub(r"\s+", " ", str(value)).replace("|", "\\|")
+
+
+def _evidence(results: Sequence[Results]) -> Iterator[Evidence]:
+    for one in results:
+        evidence = gather(one)
+        if evidence is not None:
+            yield evidence
+
+
+def _kinds(evidence: Evidence, family: Family) -> Iterator[tuple[str, Iterator[Drawing]]]:
+    yield "loss", curve_drawings(evidence, family, PRINT)
+    for measure in evidence.measures:
+        yield measure.name, heatmap_drawings(evidence, measure, family, PRINT)
+    yield "lr", path_drawings(evidence, family, PRINT)
+    yield "tuning", tuning_drawings(evidence, family, PRINT)
+
+
+def _save(drawing: Drawing, path: Path, formats: Sequence[str]) -> list[Path]:
+    written = []
+    for kind in formats:
+        target = path.with_name(f"{path.name}.{kind}")
+        dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        drawing.figure.savefig(target, format=kind, dpi=DPI, metadata=dated)
+        written.append(target)
+    return written
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text)
