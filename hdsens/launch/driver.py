@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
+from hdsens.launch.address import prepare
 from hdsens.launch.inline import inline_executor
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
@@ -98,6 +99,8 @@ def _open(
 ) -> AbstractContextManager[Executor]:
     if executor == "inline":
         return inline_executor(resources)
+    if address is not None:
+        prepare(address)
     from hdsens.launch.ray_tune import ray_executor  # seconds to import
 
     return ray_executor(resources, address)

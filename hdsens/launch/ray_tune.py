@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from ray.tune.experiment import Trial
 
 from hdsens.cells import Cell
 from hdsens.errors import InputError
+from hdsens.launch.address import no_answer
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.resources import Executor, Resources
 from hdsens.packs import Pack
@@ -180,31 +180,18 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
         return
     try:
-        _knock(address)
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            "--address",
-            f"must be a Ray cluster that answers: {str(error).strip().splitlines()[0]}",
-            address,
-            "start one with `ray start --head`, or leave --address out",
-        ) from None
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise no_answer(address, error) from None
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _knock(address: str | None) -> None:
-    """Fail at once where nothing listens; Ray itself would try for minutes."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _reservation(resources: Resources) -> dict[str, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -170,3 +172,41 @@ def test_an_address_where_no_cluster_answers_is_bad_input(small, tmp_path):
         r"hdsens: --address must be a Ray cluster that answers: .*127.0.0.1:1", done.stderr
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def head(tmp_path):
+    """A cluster that `ray start` made, with token authentication; its token lies in a file."""
+    port = _free_port()
+    own = environment(RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"), RAY_AUTH_MODE="token")
+    ray_command = [sys.executable, "-m", "ray.scripts.scripts"]
+    token = secrets.token_hex(32)
+    (tmp_path / "token").write_text(token)
+    (tmp_path / "token").chmod(0o600)
+    subprocess.run(
+        [*ray_command, "start", "--head", f"--port={port}", "--num-cpus=2",
+         "--include-dashboard=false", "--disable-usage-stats"],
+        env=own, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    yield f"127.0.0.1:{port}", tmp_path / "token"
+    subprocess.run([*ray_command, "stop", "--force"], env=own, check=True, capture_output=True)
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_a_running_cluster_with_a_token_is_used(small, tmp_path, head):
+    address, token = head
+    write_toml(small, tmp_path / "small.toml")
+    done = subprocess.run(
+        [*RUN, str(tmp_path / "small.toml"), "--address", address, "--out", str(tmp_path / "out")],
+        env=environment(RAY_AUTH_TOKEN_PATH=str(token)), text=True, capture_output=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(read_cells(tmp_path / "out")) == 18
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not any(token.read_bytes() in path.read_bytes() for path in written)

@@ -1,0 +1,39 @@
+"""What comes before ray is imported when a running cluster is named."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from hdsens.errors import InputError
+
+
+def prepare(address: str) -> None:
+    """Fail at once where nothing listens, for which Ray would try for half a minute; find a token.
+
+    `ray start` turns token authentication on by itself, a driver does not; and ray reads its
+    environment once, when it is imported.
+
+    Raises:
+        InputError: nothing listens at `host:port`.
+    """
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    if "RAY_AUTH_TOKEN" in os.environ or token.is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            raise no_answer(address, error) from None
+
+
+def no_answer(address: str | None, error: Exception) -> InputError:
+    """The error for an address where no cluster answers."""
+    return InputError(
+        "--address",
+        f"must be a Ray cluster that answers: {(str(error).strip() or 'no reply').splitlines()[0]}",
+        address,
+        "start one with `ray start --head`, give its token if it has one, or leave it out",
+    )
