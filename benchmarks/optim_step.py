@@ -14,10 +14,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from hdsens.optim import AdamHD, SGDHD
+from hdsens.optim import SGDHD, AdamHD
 
 LAYOUTS = {
     "159 tensors, 2.0 M parameters": [(64,), (64,), (96, 384)] * 53,
@@ -136,11 +137,8 @@ def _processor() -> str:
 
 
 def _cpuinfo() -> list[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return lines.readlines()
-    except OSError:
-        return []
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class AdamHD(HypergradientOptimizer):
             _start([member for member in members if not member.state], settings)
             return list(runs(members, settings.names, settings.singly))
 
-        return self._planned(index, params, settings, split)
+        return self._planned(index, params, (settings.names, settings.singly), split)
 
 
 class _Kind(NamedTuple):

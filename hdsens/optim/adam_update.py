@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,8 +45,7 @@ def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None
     """Let torch's fused kernel advance the moments and update the parameters."""
     params = [param for run in plan.runs for param in run.params]
     states = [state for run in plan.runs for state in run.states]
-    steps = [state["step"] for state in states]
-    beside = [step.to(param.device) for step, param in zip(steps, params, strict=True)]
+    steps = [step for run in plan.runs for step in _steps_beside(run)]
     update = adamw if group["decoupled_weight_decay"] else adam
     update(
         params,
@@ -54,7 +53,7 @@ def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None
         [state["exp_avg"] for state in states],
         [state["exp_avg_sq"] for state in states],
         [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-        beside,
+        steps,
         fused=True,
         amsgrad=group["amsgrad"],
         beta1=group["betas"][0],
@@ -64,9 +63,18 @@ def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None
         eps=group["eps"],
         maximize=group["maximize"],
     )
-    for step, copy in zip(steps, beside, strict=True):
-        if copy is not step:
-            step.add_(1)
+    for state, step in zip(states, steps, strict=True):
+        if state["step"] is not step:
+            state["step"].add_(1)
+
+
+def _steps_beside(run: Run) -> Sequence[Tensor]:
+    """The step counts where the parameters are: the fused kernel wants them there."""
+    own = [state["step"] for state in run.states]
+    device = run.params[0].device
+    if device.type == "cpu":
+        return own
+    return torch.full((len(own),), own[0].item(), dtype=torch.float32, device=device).unbind()
 
 
 class _Part(NamedTuple):

@@ -100,15 +100,15 @@ class HypergradientOptimizer(Optimizer):
         raise NotImplementedError
 
     def _planned(
-        self, index: int, params: list[Tensor], settings: Any, runs: Callable[[], list[Run]]
+        self, index: int, params: list[Tensor], layout: Any, runs: Callable[[], list[Run]]
     ) -> Plan:
         """The group's plan of the step before where it still holds, else a new one.
 
         A plan for parameters whose u_{t-1} is 0 serves one step.
         """
         plan = self._plans.pop(index, None)
-        if plan is None or not plan.holds_for(params, settings, self.state):
-            plan = Plan(params, settings, runs())
+        if plan is None or not plan.holds_for(params, layout, self.state):
+            plan = Plan(params, layout, runs())
         if not any(run.kind.still for run in plan.runs):
             self._plans[index] = plan
         return plan

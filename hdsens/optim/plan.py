@@ -13,20 +13,20 @@ from hdsens.optim.packing import Run, Scratch
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a param group, good for as long as the same tensors and settings come back."""
+    """The runs of a param group, good for as long as the same tensors come back.
+
+    `layout` says what else the runs depend on."""
 
     params: list[Tensor]
-    settings: Any
+    layout: Any
     runs: list[Run]
     gradients: Scratch = field(default_factory=Scratch)
     copies: Scratch = field(default_factory=Scratch)
 
-    def holds_for(
-        self, params: Sequence[Tensor], settings: Any, state: Mapping[Tensor, Any]
-    ) -> bool:
-        """Whether a step with these parameters, settings and state can go by this plan."""
+    def holds_for(self, params: Sequence[Tensor], layout: Any, state: Mapping[Tensor, Any]) -> bool:
+        """Whether a step with these parameters, layout and state can go by this plan."""
         return (
-            settings == self.settings
+            layout == self.layout
             and len(params) == len(self.params)
             and all(a is b for a, b in zip(params, self.params, strict=True))
             and all(run.is_current(state) for run in self.runs)

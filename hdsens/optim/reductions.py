@@ -34,9 +34,9 @@ def products(
     """
     g = widened(gradient)
     u = torch.zeros_like(g) if direction is None else widened(direction)
-    parts = [torch.dot(g, u) * scale]
+    parts = [_dot(g, u) * scale]
     if squares:
-        parts += [torch.dot(g, g) * 1.0, torch.dot(u, u) * scale * scale]
+        parts += [_dot(g, g) * 1.0, _dot(u, u) * scale * scale]
     return torch.stack(parts)
 
 
@@ -52,6 +52,11 @@ def cosine(sums: Tensor) -> Tensor:
     """The cosine between g and u from their (g·u, g·g, u·u); 0 where one of them is 0."""
     norms = sums[1].sqrt() * sums[2].sqrt()
     return torch.where(norms > 0, sums[0] / norms, torch.zeros_like(norms))
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """The dot product; a compiler can fuse the sum of a product with what made its factors."""
+    return (x * y).sum() if torch.compiler.is_compiling() else torch.dot(x, y)
 
 
 def widened(x: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class SGDHD(HypergradientOptimizer):
             allocate([member for member in members if member.kind.fresh], settings.names)
             return list(runs(members, settings.names, settings.singly))
 
-        return self._planned(index, params, settings, split)
+        return self._planned(index, params, (settings.names, settings.singly), split)
 
 
 class _Settings(NamedTuple):
@@ -164,7 +164,7 @@ def _settings(group: dict[str, Any]) -> _Settings:
 
 def _member(param: Tensor, state: dict[str, Any], settings: _Settings) -> Member:
     """A parameter and its kind; options that ask for state not kept make a first step of it."""
-    fresh = any(name not in state for name in settings.names)
+    fresh = any(state.get(name) is None for name in settings.names)  # torch's SGD saves None
     still = fresh or state.pop("idle", None) is not None
     if fresh:
         state.clear()
