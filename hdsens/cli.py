@@ -157,19 +157,35 @@ def status(path: Path, out: Path | None) -> int:
 @cli.command()
 @click.argument("results", type=FOLDER, nargs=-1, required=True)
 @click.option("--out", type=FOLDER, help="HTML file.  [default: report.html in the first folder]")
-def report(results: tuple[Path, ...], out: Path | None) -> None:
+@click.option("--figures", type=FOLDER, help="Also write every figure there: SVG, PNG and PDF.")
+@click.option("--tables", type=FOLDER, help="Also write every table there: CSV and Markdown.")
+def report(
+    results: tuple[Path, ...], out: Path | None, figures: Path | None, tables: Path | None
+) -> None:
     """Write the report of one or several results folders: one HTML file that opens from disk.
 
     \b
     Example:
       hdsens report results/quickstart
       hdsens report results/logreg results/mlp --out both.html
+      hdsens report results/quickstart --figures figures --tables tables
     """
-    from hdsens.report import write_report
+    from hdsens.report import write_figures, write_report, write_tables
     from hdsens.store import read_results
 
     read = [read_results(folder) for folder in results]
-    click.echo(write_report(read, out or results[0] / "report.html"))
+    try:
+        if figures is not None:
+            write_figures(read, figures)
+        if tables is not None:
+            write_tables(read, tables)
+        click.echo(write_report(read, out or results[0] / "report.html"))
+    except OSError as error:
+        raise InputError(
+            f"file {str(error.filename)!r}",
+            f"cannot be written: {error.strerror}",
+            remedy="choose another place",
+        ) from None
 
 
 @cli.command()

@@ -64,9 +64,15 @@ def test_from_new_study_to_report(tmp_path):
             "failed           0",
             "missing          0",
         ]
-    page = hdsens("report", "results/mine", "--out", "page.html", cwd=tmp_path)
+    page = hdsens(
+        *("report", "results/mine", "--out", "page.html", "--tables", "tables"), cwd=tmp_path
+    )
     assert page.stdout == "page.html\n"
     assert (tmp_path / "page.html").stat().st_size > 10_000
+    assert (tmp_path / "tables" / "mine-regret.csv").read_text().count("\n") == 29
+    judged = hdsens("verdict", "results/mine", cwd=tmp_path)
+    assert judged.returncode == 0, judged.stderr
+    assert judged.stdout.startswith("Verdict (exploratory)\n")
 
 
 def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
@@ -101,6 +107,7 @@ def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
         (["report", "."], "results '.' must be a folder that `hdsens run` wrote; check the path"),
         (["report", "nowhere"], "results 'nowhere' must be a folder that `hdsens run` wrote; "
          "check the path"),
+        (["verdict", "."], "results '.' must be a folder that `hdsens run` wrote; check the path"),
         (["new", "small.toml"], "file 'small.toml' must not exist yet; choose a new name"),
         (["new", "no/such/folder.toml"], "file 'no/such/folder.toml' cannot be written: "
          "No such file or directory; check the path"),
