@@ -124,7 +124,7 @@ def size(shown: Heatmap) -> tuple[float, float]:
     """Width and height in inches."""
     n_rows, n_columns = shown.value.shape
     bar = 0.0 if _numbered(shown) else 0.8
-    return 0.85 + bar + min(0.56 * max(n_columns, 3), 7.0), 0.75 + min(0.3 * max(n_rows, 2), 7.0)
+    return 0.85 + bar + min(0.56 * max(n_columns, 3), 7.0), 0.95 + min(0.3 * max(n_rows, 2), 7.0)
 
 
 def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = PRINT) -> Axes:
@@ -154,6 +154,7 @@ def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = P
         _color_bar(ax, scale.label)
     _mark_others(ax, shown, palette)
     _separate(ax, shown, palette)
+    ax.set_title(scale.label, loc="left", color=palette.muted, fontsize=8)
     ax.set_ylabel("initial lr")
     ax.set_xlabel("hypergrad_lr" if any(c is not None for c in shown.columns) else "")
     return ax

@@ -10,7 +10,7 @@ import pandas as pd
 
 from hdsens.analysis import steps_to_target_table
 from hdsens.report.points import METRICS, factors_of, point_of_cells, point_table, shown_metrics
-from hdsens.report.text import number, share
+from hdsens.report.text import level, number, share
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,13 @@ def measures(cells: pd.DataFrame, baselines: Mapping[str, str]) -> tuple[Measure
         title = "regret: HD minus base"
         found.append(Measure("difference", title, rows, diverging=True, write=share))
     found.append(
-        Measure("lr_final", "lr at the end", first.assign(value=_lr_final(first, cells)), wide=True)
+        Measure(
+            "lr_final",
+            "lr at the end",
+            first.assign(value=_lr_final(first, cells)),
+            wide=True,
+            write=level,
+        )
     )
     for column in (str(c) for c in cells if str(c).startswith("steps_to_")):
         target = column.removeprefix("steps_to_")

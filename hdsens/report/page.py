@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from hdsens.report.overview import joint_sentences
 from hdsens.report.views import view
 from hdsens.store import Results
 from hdsens.version import __version__
@@ -40,8 +41,13 @@ def render(results: Sequence[Results]) -> str:
         lstrip_blocks=True,
     )
     views = [view(one, f"r{i}") for i, one in enumerate(results)]
+    joint = joint_sentences(results) if len(results) > 1 else []
     return environment.get_template("page.html.j2").render(
-        views=views, css=_asset("page.css"), js=_asset("closer.js"), version=__version__
+        views=views,
+        joint=joint,
+        css=_asset("page.css"),
+        js=_asset("closer.js"),
+        version=__version__,
     )
 
 

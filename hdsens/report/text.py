@@ -12,13 +12,15 @@ NONE = "–"
 def level(value: object) -> str:
     """A level as one would type it.
 
-    >>> [level(v) for v in (0.0, 1e-4, 3.16228e-4, 0.1, 1.0, True, "none")]
-    ['0', '1e-4', '3.16e-4', '0.1', '1', 'true', 'none']
+    >>> [level(v) for v in (0.0, 1e-4, 3.16228e-4, 0.1, math.inf, True, "none")]
+    ['0', '1e-4', '3.16e-4', '0.1', '∞', 'true', 'none']
     """
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, int | float):
         return str(value)
+    if not math.isfinite(value):
+        return number(value)
     if value != 0 and not 1e-2 <= abs(value) < 1e4:
         mantissa, exponent = f"{value:.2e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".")

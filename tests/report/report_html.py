@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if "tbody" in self._open and self._open[-1] in ("td", "th", "small", "span"):
+        if "tbody" in self._open and self._open[-1] in ("td", "th", "small", "span", "a"):
             self.tables[-1].rows[-1][-1] += data
         if self._count:
             self.counts[self._count] = data

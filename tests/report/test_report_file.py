@@ -12,6 +12,7 @@ import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
+from hdsens.analysis import join_cells, verdict
 from hdsens.report import render, write_report
 from hdsens.store import Results
 from hdsens.study import Study
@@ -59,6 +60,25 @@ def test_several_results_share_a_page_without_clashes(partial: Results) -> None:
     assert {"r0", "r1"} <= set(page.ids)
     assert ("a", "href", "#r1") in page.attributes
     assert len(page.named("regret")) == 4
+    (studies,) = page.named("studies")
+    assert [row["study"] for row in studies.dicts()] == ["bowls", "t"]
+    assert "is not settled" in studies.dicts()[1]["answer"]
+
+
+def test_several_tasks_are_judged_together() -> None:
+    protocol = {"pilot_seeds": [7, 8], "primary": {"hd": {"hypergrad_lr": 1e-3}}}
+    tasks = [{"model": "bowl", "data": name, "steps": 20} for name in ("one", "two")]
+    shown = [results(study(SGD, HD, name="t", task=task, protocol=protocol)) for task in tasks]
+    joined = join_cells([one.cells for one in shown])
+    joint = verdict(joined, shown[0].study.protocol).joint.iloc[0]
+    sentence = f"hd against sgd over 2 tasks: {joint['verdict']} ("
+    assert sentence in Page(render(shown)).text
+
+
+def test_results_that_cannot_be_joined_say_why(partial: Results) -> None:
+    assert "No verdict over tasks: 1 task with a result." in Page(render([partial, partial])).text
+    alone = [results(study(SGD, task={"model": m, "steps": 5})) for m in ("one", "two")]
+    assert "No verdict over tasks: verdict: arms must include one" in Page(render(alone)).text
 
 
 def test_text_from_users_stays_text() -> None:
