@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 NONE = "–"
 
@@ -26,6 +27,16 @@ def level(value: object) -> str:
         mantissa = mantissa.rstrip("0").rstrip(".")
         return f"{mantissa}e{int(exponent)}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def setting_words(arm: str, levels: Mapping[Any, Any]) -> str:
+    """An arm with the levels of its factors; null ones are left out.
+
+    >>> setting_words("sgd_hd", {"lr": 0.0, "hypergrad_lr": 1e-3, "rule": None})
+    'sgd_hd, lr 0, hypergrad_lr 1e-3'
+    """
+    known = {k: v for k, v in levels.items() if v is not None and v == v}
+    return ", ".join([arm, *(f"{name} {level(value)}" for name, value in known.items())])
 
 
 def number(value: float | None, digits: int = 3) -> str:
