@@ -179,17 +179,23 @@ def head(tmp_path):
     """A cluster that `ray start` made, with token authentication; its token lies in a file."""
     port = _free_port()
     own = environment(RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"), RAY_AUTH_MODE="token")
-    ray_command = [sys.executable, "-m", "ray.scripts.scripts"]
     token = secrets.token_hex(32)
     (tmp_path / "token").write_text(token)
     (tmp_path / "token").chmod(0o600)
-    subprocess.run(
-        [*ray_command, "start", "--head", f"--port={port}", "--num-cpus=2",
-         "--include-dashboard=false", "--disable-usage-stats"],
-        env=own, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *(f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"),
+    ]
+    # Not `ray stop`, which would end every Ray process of this machine.
+    started = subprocess.Popen(
+        command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    for line in started.stdout:
+        if "Ray runtime started" in line:
+            break
     yield f"127.0.0.1:{port}", tmp_path / "token"
-    subprocess.run([*ray_command, "stop", "--force"], env=own, check=True, capture_output=True)
+    started.terminate()
+    started.communicate(timeout=60)
 
 
 def _free_port():
