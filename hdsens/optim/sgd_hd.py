@@ -39,8 +39,8 @@ class SGDHD(HypergradientOptimizer):
             its device, and is never read by the host.
         hypergrad_lr: β, the learning rate of the learning rate; 0 gives ``torch.optim.SGD``. It is
             not scale-free: a loss multiplied by c wants β / c³ with the additive rule. The paper
-            uses 1e-3 on MNIST and CIFAR-10; choose it by powers of ten, and halve your trust in
-            one that moves lr by more than a tenth of itself a step.
+            uses 1e-3 on MNIST and CIFAR-10; choose it by powers of ten, and distrust one that moves
+            lr by more than a tenth of itself a step.
         rule: "additive" or "multiplicative". The latter cannot leave lr = 0; its hypergrad_lr is
             the largest relative change of lr a step (the paper tries 0.02).
         transition: (final_lr, power): steps use t^-power lr + (1 − t^-power) final_lr at step t

@@ -309,12 +309,14 @@ def test_memory_is_one_copy_of_the_gradient_beyond_the_base(make):
         assert kept == (2 if make is AdamHD else copies) * 400_000
 
 
+@pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize("make", MAKES)
-def test_a_gradient_laid_out_unlike_its_parameter(make):
+def test_a_gradient_laid_out_unlike_its_parameter(make, foreach):
     """An expanded gradient and a transposed one give what their contiguous copies give."""
     mine = [torch.ones(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     plain = [p.detach().clone().requires_grad_() for p in mine]
-    optimizer, other = make(mine, hypergrad_lr=1e-2), make(plain, hypergrad_lr=1e-2)
+    optimizer = make(mine, hypergrad_lr=1e-2, foreach=foreach)
+    other = make(plain, hypergrad_lr=1e-2, foreach=foreach)
     for step in range(4):
         row = torch.arange(3, dtype=torch.float64) + step
         mine[0].grad = row.expand(4, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -198,6 +200,10 @@ def test_three_steps_worked_by_hand():
     np.testing.assert_allclose(
         seen, [(0.1, 3.6), (0.244, 2.7216), (0.3419776, 1.79087376384)], rtol=1e-13
     )
+    page = (Path(__file__).parents[2] / "docs" / "optimizers.md").read_text("utf-8")
+    for lr, after in seen:
+        assert f"{lr:.10g} | " in page
+        assert f"{after:.12g} |" in page
 
 
 def test_multiplicative_rule_cannot_leave_zero():
