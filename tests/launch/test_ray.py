@@ -28,7 +28,7 @@ RUN = [sys.executable, "-c", "from hdsens.cli import main; main()", "run"]
 @pytest.fixture(scope="module")
 def cluster():
     """One cluster of two CPUs and four GPUs that exist in Ray's books only."""
-    ray.init(num_cpus=2, num_gpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, num_gpus=4, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
