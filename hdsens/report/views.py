@@ -13,6 +13,7 @@ from markupsafe import Markup
 from hdsens.analysis import Accounting, Verdict, accounting
 from hdsens.report import words
 from hdsens.report.closer import closer_data
+from hdsens.report.downloads import Download, downloads
 from hdsens.report.drawings import (
     curve_drawings,
     heatmap_drawings,
@@ -76,6 +77,7 @@ class ResultView:
     restrictions: tuple[str, ...]
     runs: tuple[tuple[tuple[str, str], ...], ...]
     data: Markup
+    downloads: tuple[Download, ...]
     study_json: str
     failures: Table
     mixed: tuple[str, ...]
@@ -101,6 +103,7 @@ def view(results: Results, key: str) -> ResultView:
         restrictions=_restrictions(evidence) if evidence else (),
         runs=tuple(_run_rows(run) for run in results.runs),
         data=closer_data(results, evidence.points) if evidence else Markup(""),
+        downloads=downloads(evidence) if evidence else (),
         study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
         failures=_failures(cells),
         mixed=_mixed(cells),

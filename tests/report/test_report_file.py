@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
-from hdsens.analysis import join_cells, verdict
+from hdsens.analysis import join_cells, regret_table, verdict
 from hdsens.report import render, write_report
 from hdsens.store import Results
 from hdsens.study import Study
@@ -93,6 +96,18 @@ def test_text_from_users_stays_text() -> None:
     assert evil in page.text
     assert "<img src=x>" in page.text
     assert "b<b>$\\frac{$ 1e-3" in page.text  # the legend of a figure
+
+
+def test_tables_can_be_taken_along(partial: Results, partial_page: Page) -> None:
+    files = [value for _, name, value in partial_page.attributes if name == "download"]
+    assert files == [
+        f"bowls-{name}.csv" for name in ("regret", "sensitivity", "tunability", "verdict")
+    ]
+    first = next(v for _, name, v in partial_page.attributes if v.startswith("data:text/csv"))
+    text = base64.b64decode(first.partition("base64,")[2]).decode()
+    read, expected = pd.read_csv(io.StringIO(text)), regret_table(partial.cells)
+    numbers = expected.select_dtypes("number")
+    pd.testing.assert_frame_equal(read[numbers.columns], numbers, check_dtype=False, rtol=1e-5)
 
 
 def test_failed_cells_are_listed_with_their_reason(partial: Results, partial_page: Page) -> None:
