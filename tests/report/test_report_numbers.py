@@ -145,14 +145,19 @@ def test_counts_are_the_analysis_counts(partial: Results, partial_page: Page) ->
     assert "2 cells of 252 did not run yet and 3 cells failed" in partial_page.text
 
 
-def test_heatmap_holds_mean_capped_loss_and_state_of_every_point(partial: Results) -> None:
+@pytest.mark.parametrize(
+    ("base", "levels"), [("sgd", (None, 1e-4, 1e-2, 1.0)), ("sgdn", (None, 1e-4, 1e-3, 1e-2))]
+)
+def test_heatmap_holds_mean_capped_loss_and_state_of_every_point(
+    partial: Results, base: str, levels: tuple[float | None, ...]
+) -> None:
     cells = partial.cells.assign(counted=capped(partial.cells))
     rows = point_table(partial.cells)
-    shown = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
+    shown = heatmap(rows[rows["arm"].isin([base, f"{base}_hd"])], base)
     assert shown.lr == (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.0)
-    assert shown.columns == (None, 1e-4, 1e-2, 1.0)
+    assert shown.columns == levels
     for (i, j), value in np.ndenumerate(shown.value):
-        arm = "sgd" if j == 0 else "sgd_hd"
+        arm = base if j == 0 else f"{base}_hd"
         at = cells[(cells["arm"] == arm) & (cells["lr"] == shown.lr[i])]
         at = at if j == 0 else at[at["hypergrad_lr"] == shown.columns[j]]
         used = at[at["outcome"] != "failed"]
@@ -160,9 +165,18 @@ def test_heatmap_holds_mean_capped_loss_and_state_of_every_point(partial: Result
         lost = int((used["outcome"] == "diverged").sum())
         assert (shown.n_seeds[i, j], shown.n_diverged[i, j]) == (len(used), lost)
         assert shown.state[i, j] == ("diverged" if lost == len(used) else "completed")
-    assert shown.n_seeds[shown.lr.index(0.1), 0] == 2
     assert "diverged" in shown.state
     assert shown.expected == 3
+
+
+def test_heatmap_writes_what_is_unusual_about_the_seeds_of_a_cell(partial_html: str) -> None:
+    label = 'aria-label="sgdn_hd, with sgdn beside it. training loss.*?</svg>'
+    (figure,) = re.findall(label, partial_html, re.S)
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", figure)
+    assert "×1/3" in texts  # one of three seeds diverged
+    label = 'aria-label="sgd_hd, with sgd beside it. training loss.*?</svg>'
+    (figure,) = re.findall(label, partial_html, re.S)
+    assert "n=2" in re.findall(r"<text[^>]*>([^<]*)</text>", figure)  # one of three failed
 
 
 def test_heatmap_tells_failed_from_missing() -> None:
