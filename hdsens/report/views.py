@@ -58,6 +58,7 @@ class FamilyView:
     sensitivity: Table
     regret: Table
     parts: Table
+    windows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
         sensitivity=table(sensitivity, ["arm", *others], SENSITIVITY),
         regret=table(family_points(evidence.points, family), ["arm", *evidence.factors], REGRET),
         parts=_parts(evidence, family),
+        windows=tuple(words.windows(evidence.judged, family)),
     )
 
 

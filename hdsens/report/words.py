@@ -92,6 +92,23 @@ def _explored(arm: Arm, outcomes: Sequence[str]) -> str:
     )
 
 
+def windows(judged: Verdict | str, family: Family) -> list[str]:
+    """Where C1, C2 and C3 are supported together, a sentence an HD arm; descriptive."""
+    if isinstance(judged, str) or not len(judged.window):
+        return []
+    return [
+        f"{arm.name}: C1, C2 and C3 are supported together at {_levels(row['supported'])}."
+        for arm in family.others
+        for _, row in judged.window[judged.window["arm"] == arm.name].head(1).iterrows()
+    ]
+
+
+def _levels(supported: Sequence[float]) -> str:
+    if not supported:
+        return "no level of hypergrad_lr that was tried"
+    return f"hypergrad_lr {join([level(value) for value in supported])}"
+
+
 def _regrets(rows: pd.DataFrame, base: str, others: Sequence[str]) -> list[str]:
     known = rows.dropna(subset="regret_mean")
     own = {name: known[known["arm"] == name] for name in (base, *others)}

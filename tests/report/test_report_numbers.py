@@ -107,6 +107,16 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
     assert sorted(m for m in marks if m in set(parts["verdict"])) == sorted(parts["verdict"])
 
 
+def test_windows_name_the_levels_where_the_parts_hold_together(
+    partial: Results, partial_page: Page
+) -> None:
+    window = verdict(partial.cells).window.drop_duplicates("arm").set_index("arm")["supported"]
+    for arm, levels in window.items():
+        where = f"hypergrad_lr {levels[0]:g}" if levels else "no level of hypergrad_lr"
+        start = f"{arm}: C1, C2 and C3 are supported together at {where}"
+        assert start in partial_page.text
+
+
 def test_answers_quote_the_regret_they_rest_on(partial: Results, partial_page: Page) -> None:
     rows = sensitivity_table(partial.cells).set_index("arm")
     for base in ("sgd", "sgdn", "adam"):
