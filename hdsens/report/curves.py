@@ -171,7 +171,7 @@ def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, color: str) -> None:
 def _legend(ax: Axes, n: int) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
-    columns = 1 if n == 1 else min(3, math.ceil(n / 2))
+    columns = min(n, 2) if n <= 4 else 3
     handles, names = ax.get_legend_handles_labels()
     figure.legend(
         handles,

@@ -40,9 +40,9 @@ def address(shown: Results, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots stay: HDSENS_ARTIFACTS, else pytest's temporary folder."""
-    folder = Path(os.environ.get("HDSENS_ARTIFACTS") or tmp_path_factory.mktemp("artifacts"))
+def artifacts(pytestconfig: pytest.Config) -> Path:
+    """Where screenshots stay: HDSENS_ARTIFACTS, else artifacts/ at the project's root."""
+    folder = Path(os.environ.get("HDSENS_ARTIFACTS") or pytestconfig.rootpath / "artifacts")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
