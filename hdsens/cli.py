@@ -209,6 +209,28 @@ def verdict(results: tuple[Path, ...]) -> None:
     click.echo(judge(join_cells([r.cells for r in read]), read[0].study.protocol))
 
 
+@cli.command()
+@click.argument("before", type=FOLDER)
+@click.argument("after", type=FOLDER)
+def diff(before: Path, after: Path) -> int:
+    """Compare two results of the same study: which cells changed, and is it more than seed noise?
+
+    \b
+    Exit status: 0 when nothing changed by more than seed noise, 1 when something did, 2 for bad
+    input.
+
+    \b
+    Example:
+      hdsens diff results/quickstart results/quickstart_new_code
+    """
+    from hdsens.report import compare
+    from hdsens.store import read_results
+
+    found = compare(read_results(before), read_results(after))
+    click.echo(found)
+    return 0 if found.same else 1
+
+
 @cli.command("list")
 def list_names() -> None:
     """List the models, data sets and optimizers that a study file can name.

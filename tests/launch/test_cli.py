@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from test_ray import write_toml
@@ -73,6 +76,26 @@ def test_from_new_study_to_report(tmp_path):
     judged = hdsens("verdict", "results/mine", cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
     assert judged.stdout.startswith("Verdict (exploratory)\n")
+
+
+def test_diff_says_what_changed_with_its_exit_status(small, tmp_path):
+    write_toml(copy.deepcopy(small), tmp_path / "small.toml")
+    for out in ("one", "two"):
+        run = ("run", "small.toml", "--executor", "inline", "--out", out)
+        assert hdsens(*run, cwd=tmp_path).returncode == 0
+    same = hdsens("diff", "one", "two", cwd=tmp_path)
+    assert (same.returncode, same.stdout) == (
+        0,
+        "9 points in both: 9 equal, 0 within noise, 0 changed\n",
+    )
+    part = next((tmp_path / "two" / "parts").glob("cells-*"))
+    table = pq.read_table(part)
+    at = table.column_names.index("train_loss")
+    worse = pc.add(table["train_loss"], 5.0)
+    pq.write_table(table.set_column(at, "train_loss", worse), part)
+    other = hdsens("diff", "one", "two", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "changed\n  sgd" in other.stdout
 
 
 def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
