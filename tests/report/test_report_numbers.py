@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from hdsens.report.points import family_points, point_table
 from hdsens.report.tables import IN_NATS, REGRET, SENSITIVITY
 from hdsens.report.text import interval, read_number, share
 from hdsens.report.trajectories import lr_paths
+from hdsens.report.words import answers
 from hdsens.store import Results
 
 REGRET_INTERVAL = ["regret_mean", "regret_mean_lower", "regret_mean_upper"]
@@ -105,6 +107,34 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
         text[1:] for table in partial_page.named("strip") for row in table.rows for text in row
     ]
     assert sorted(m for m in marks if m in set(parts["verdict"])) == sorted(parts["verdict"])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "sentence"),
+    [
+        ("sss", "hd is much less sensitive to lr than sgd at each of 3 settings of hypergrad_lr."),
+        ("rrr", "That hd is much less sensitive to lr than sgd is refuted at each of 3 settings"),
+        ("iii", "Whether hd is much less sensitive to lr than sgd is not settled at each of 3"),
+        ("ssr", "hd is much less sensitive to lr than sgd at 2 of 3 settings of hypergrad_lr; that"
+         " is refuted at 1."),
+        ("rri", "hd is much less sensitive to lr than sgd at none of 3 settings of hypergrad_lr;"
+         " that is refuted at 2 and not settled at 1."),
+        ("s", "hd is much less sensitive to lr than sgd."),
+    ],
+)  # fmt: skip
+def test_answer_says_at_how_many_settings_what_holds(
+    partial: Results, outcomes: str, sentence: str
+) -> None:
+    kinds = {"s": "supported", "r": "refuted", "i": "inconclusive"}
+    parts = verdict(partial.cells).parts
+    parts = parts[(parts["arm"] == "sgd_hd") & (parts["part"] == "C1")].head(len(outcomes))
+    parts = parts.assign(verdict=[kinds[letter] for letter in outcomes], arm="hd")
+    judged = replace(verdict(partial.cells), parts=parts)
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    arms[1]["name"] = "hd"
+    family = families(paper_study(arms=arms))[0]
+    rows = sensitivity_table(partial.cells)
+    assert answers(rows.iloc[:0], family, judged)[0].startswith(sentence)
 
 
 def test_windows_name_the_levels_where_the_parts_hold_together(
