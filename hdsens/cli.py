@@ -69,7 +69,8 @@ def cli() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--cpus-per-pack", type=int, default=1, show_default=True, help="CPUs and threads.")
 @click.option("--gpus-per-pack", type=float, help="May be a fraction.  [default: 1 if any]")
-@click.option("--pack-size", type=int, help="Most cells in a pack.")
+@click.option("--pack-size", type=int, help="Most cells in a pack.  [default: measured]")
+@click.option("--path", default="auto", show_default=True, help="fused, plain or auto (measured).")
 def run(
     study: Path,
     out: Path | None,
@@ -79,6 +80,7 @@ def run(
     cpus_per_pack: int,
     gpus_per_pack: float | None,
     pack_size: int | None,
+    path: str,
 ) -> int:
     """Train the cells of STUDY that its results folder lacks, and write its report.
 
@@ -104,7 +106,8 @@ def run(
         executor=executor,
         address=address,
         resources=Resources(device, cpus_per_pack, gpus_per_pack),
-        **({} if pack_size is None else {"pack_size": pack_size}),
+        pack_size=pack_size,
+        path=path,
     )
     click.echo(_in_a_line(done.status))
     if not done.status.whole:

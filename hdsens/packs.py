@@ -6,11 +6,15 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from hdsens.cells import Cell
 from hdsens.study import Study
 
 DEFAULT_SIZE = 32
+
+Path = Literal["fused", "plain"]
+"""`fused`: all cells of a pack in one program; `plain`: one after the other."""
 
 _UPDATE_RULES = {"SGD": "sgd", "SGDHD": "sgd", "Adam": "adam", "AdamHD": "adam"}
 
@@ -22,16 +26,18 @@ class Pack:
     Attributes:
         pack_id: hash of the sorted cell_ids, so that equal packs have equal names.
         cells: the members.
+        path: how they are trained.
     """
 
     pack_id: str
     cells: tuple[Cell, ...]
+    path: Path = "plain"
 
 
-def make_pack(cells: Iterable[Cell]) -> Pack:
+def make_pack(cells: Iterable[Cell], path: Path = "plain") -> Pack:
     """A pack of these cells, named after them."""
     members = tuple(cells)
-    return Pack(hash_of_ids(cell.cell_id for cell in members), members)
+    return Pack(hash_of_ids(cell.cell_id for cell in members), members, path)
 
 
 def hash_of_ids(cell_ids: Iterable[str]) -> str:
@@ -39,7 +45,9 @@ def hash_of_ids(cell_ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(cell_ids)).encode()).hexdigest()[:32]
 
 
-def pack_cells(cells: Iterable[Cell], study: Study, size: int = DEFAULT_SIZE) -> tuple[Pack, ...]:
+def pack_cells(
+    cells: Iterable[Cell], study: Study, size: int = DEFAULT_SIZE, path: Path = "plain"
+) -> tuple[Pack, ...]:
     """Packs of at most `size` cells each, in the order of the study.
 
     Base arms and their HD arms follow one update rule (β = 0) and share packs.
@@ -49,7 +57,7 @@ def pack_cells(cells: Iterable[Cell], study: Study, size: int = DEFAULT_SIZE) ->
         key = (cell.seed, cell.batch_size, update_rule(study.arm(cell.arm).optimizer))
         groups.setdefault(key, []).append(cell)
     return tuple(
-        make_pack(chunk) for group in groups.values() for chunk in _even_chunks(group, size)
+        make_pack(chunk, path) for group in groups.values() for chunk in _even_chunks(group, size)
     )
 
 

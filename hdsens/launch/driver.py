@@ -14,10 +14,11 @@ from hdsens.launch.inline import inline_executor
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Executor, Resources
-from hdsens.packs import DEFAULT_SIZE, pack_cells
+from hdsens.packs import Pack
 from hdsens.store import Status, Store, read_results
 from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
+from hdsens.training.choice import PathWish, check_path
 from hdsens.training.environment import resolve_device
 
 EXECUTORS = ("ray", "inline")
@@ -39,7 +40,8 @@ def run(
     executor: str = "ray",
     address: str | None = None,
     resources: Resources | None = None,
-    pack_size: int = DEFAULT_SIZE,
+    pack_size: int | None = None,
+    path: str = "auto",
 ) -> RunSummary:
     """Train the cells of a study that its store does not have yet, and write the page.
 
@@ -49,7 +51,8 @@ def run(
         executor: `ray` (Ray Tune, one trial a pack) or `inline` (this process).
         address: of a running Ray cluster; None starts one on this machine.
         resources: what a pack may use.
-        pack_size: most cells in a pack; packs that are planned already keep theirs.
+        pack_size: most cells in a pack, measured when None; planned packs keep theirs.
+        path: `fused`, `plain`, or `auto`: what a short measurement finds faster.
 
     Raises:
         InputError: the study or an argument breaks a rule; nothing has been written then.
@@ -57,6 +60,7 @@ def run(
     study = study if isinstance(study, Study) else Study.from_toml(study)
     resources = resources or Resources()
     _check(executor, address, resources, pack_size)
+    wish = check_path(path)
     resolve_device(resources.device)
     check_study(study)
     train_size = examples_to_train(study.task)
@@ -65,18 +69,32 @@ def run(
     missing = _missing(store, cells)
     if missing:
         fetch_data(study)
-        with _open(executor, resources, address) as train:
+        with _open(executor, resources, address) as opened:
             store.begin(study, train_size)
             store.write_run(provenance(executor, resources))
-            packs = store.plan(missing, pack_cells(missing, study, pack_size))
+            packs = _plan(store, study, missing, opened, pack_size, wish)
             with CellProgress(study.name, store.status(cells)) as progress:
-                train(study, store, packs, progress)
+                opened.train(study, store, packs, progress)
     else:
         store.begin(study, train_size)
     report = store.folder / "report.html"
     if not report.exists() or report.stat().st_mtime < store.changed_at():
         _write_report(store, report)
     return RunSummary(store.folder, report, store.status(cells))
+
+
+def _plan(
+    store: Store,
+    study: Study,
+    cells: Sequence[Cell],
+    executor: Executor,
+    pack_size: int | None,
+    path: PathWish,
+) -> tuple[Pack, ...]:
+    """Packs as planned at an earlier run; what that plan does not hold is arranged now."""
+    planned = store.planned()
+    fresh = [cell for cell in cells if cell.cell_id not in planned]
+    return store.plan(cells, executor.arrange(study, fresh, pack_size, path) if fresh else ())
 
 
 def _write_report(store: Store, report: Path) -> None:
@@ -106,7 +124,7 @@ def _open(
     return ray_executor(resources, address)
 
 
-def _check(executor: str, address: str | None, resources: Resources, pack_size: int) -> None:
+def _check(executor: str, address: str | None, resources: Resources, pack_size: int | None) -> None:
     if executor not in EXECUTORS:
         raise InputError("--executor", "must be ray or inline", executor)
     if executor == "inline" and address is not None:
@@ -117,5 +135,5 @@ def _check(executor: str, address: str | None, resources: Resources, pack_size: 
         raise InputError("--cpus-per-pack", "must be >= 1", resources.cpus_per_pack)
     if resources.gpus_per_pack is not None and resources.gpus_per_pack < 0:
         raise InputError("--gpus-per-pack", "must be >= 0", resources.gpus_per_pack)
-    if pack_size < 1:
+    if pack_size is not None and pack_size < 1:
         raise InputError("--pack-size", "must be >= 1", pack_size)

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from hdsens.cells import Cell
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.resources import Executor, Resources
 from hdsens.packs import Pack
 from hdsens.store import Store
 from hdsens.study import Study
+from hdsens.training.choice import PathWish, choose_packs
 from hdsens.training.pack import PackTraining
 
 
@@ -21,7 +23,9 @@ def inline_executor(resources: Resources) -> Iterator[Executor]:
     def train(study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress) -> None:
         ended: Counter[str] = Counter()
         for pack in packs:
-            training = PackTraining(study, pack.cells, resources.device, resources.cpus_per_pack)
+            training = PackTraining(
+                study, pack.cells, resources.device, resources.cpus_per_pack, pack.path
+            )
             try:
                 for record in training:
                     ended[record.outcome] += 1
@@ -29,4 +33,9 @@ def inline_executor(resources: Resources) -> Iterator[Executor]:
             finally:
                 store.append(study, training.record())
 
-    yield train
+    def arrange(
+        study: Study, cells: Sequence[Cell], size: int | None, path: PathWish
+    ) -> tuple[Pack, ...]:
+        return choose_packs(study, cells, resources.device, resources.cpus_per_pack, size, path)
+
+    yield Executor(arrange, train)

@@ -37,8 +37,10 @@ from hdsens.packs import Pack
 from hdsens.records import PackRecord, failure
 from hdsens.store import Store
 from hdsens.study import Study
+from hdsens.training.choice import PathWish, choose_packs
 from hdsens.training.pack import PackTraining
 
+_log = logging.getLogger(__name__)
 REPORT_EVERY_S = 2.0
 MAX_FAILURES = 2
 """How often a pack whose worker died is tried again."""
@@ -64,15 +66,47 @@ def ray_executor(resources: Resources, address: str | None) -> Iterator[Executor
             shared = _Shared(
                 study=study.model_dump_json(),
                 folder=str(store.folder.resolve()),
-                cells={pack.pack_id: pack.cells for pack in packs},
+                packs={pack.pack_id: pack for pack in packs},
                 resources=resources,
-                path=tuple(p for p in sys.path if p),
+                path=_import_path(),
             )
             trainable = tune.with_parameters(PackTrial, shared=shared)
             results = _fit(tune.with_resources(trainable, reservation), packs, progress)
             _write_lost(study, store, packs, _lost(results))
 
-        yield train
+        def arrange(
+            study: Study, cells: Sequence[Cell], size: int | None, path: PathWish
+        ) -> tuple[Pack, ...]:
+            remote = ray.remote(
+                num_cpus=reservation["cpu"], num_gpus=reservation["gpu"], max_retries=0
+            )(_arrange)
+            given = (study.model_dump_json(), cells, resources, size, path, _import_path())
+            try:
+                packs: tuple[Pack, ...] = ray.get(remote.remote(*given))
+            except ray.exceptions.RayError as error:  # the worker died: training will say why
+                _log.warning("nothing was measured, the plain loop trains: %s", error)
+                return _arrange(given[0], cells, resources, size, "plain", ())
+            return packs
+
+        yield Executor(arrange, train)
+
+
+def _arrange(
+    study: str,
+    cells: Sequence[Cell],
+    resources: Resources,
+    size: int | None,
+    wish: PathWish,
+    import_path: Sequence[str],
+) -> tuple[Pack, ...]:
+    """Measure on a worker, as what trains there will run."""
+    sys.path.extend(p for p in import_path if p not in sys.path)
+    model = Study.model_validate_json(study)
+    return choose_packs(model, cells, resources.device, resources.cpus_per_pack, size, wish)
+
+
+def _import_path() -> tuple[str, ...]:
+    return tuple(p for p in sys.path if p)
 
 
 def _fit(trainable: Any, packs: Sequence[Pack], progress: CellProgress) -> tune.ResultGrid:
@@ -102,7 +136,7 @@ class _Shared:
 
     study: str
     folder: str
-    cells: Mapping[str, Sequence[Cell]]
+    packs: Mapping[str, Pack]
     resources: Resources
     path: Sequence[str]
 
@@ -122,8 +156,10 @@ class PackTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack: actors are reused, so that data stay loaded."""
-        cells, resources = self._shared.cells[new_config["pack"]], self._shared.resources
-        self._training = PackTraining(self._study, cells, resources.device, resources.cpus_per_pack)
+        pack, resources = self._shared.packs[new_config["pack"]], self._shared.resources
+        self._training = PackTraining(
+            self._study, pack.cells, resources.device, resources.cpus_per_pack, pack.path
+        )
         self._records = iter(self._training)
         self._ended: Counter[str] = Counter()
         self._written = False

@@ -1,7 +1,7 @@
 """The store: a folder of Parquet parts that holds cells and traces. Append, read, resume.
 
     study.json            the study as run, with what turns it into cells
-    plan.parquet          which cells train together
+    plan.parquet          which cells train together, and by which path
     runs/<run>.json       provenance, one file a run
     parts/traces-*.parquet, parts/cells-*.parquet, parts/failed-*.parquet
 
@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from hdsens.cells import Cell
 from hdsens.errors import InputError
 from hdsens.packs import Pack, hash_of_ids, make_pack
+from hdsens.packs import Path as PackPath
 from hdsens.records import PackRecord
 from hdsens.store.tables import CELLS_SCHEMA, TRACES_SCHEMA, cells_table, traces_table
 from hdsens.study import Study
@@ -111,16 +112,24 @@ class Store:
         planned = self._read_plan()
         wanted = {cell.cell_id: cell for cell in cells}
         chosen = [
-            make_pack(wanted[i] for i in ids if i in wanted)
-            for ids in planned
+            make_pack((wanted[i] for i in ids if i in wanted), path)
+            for ids, path in planned
             if any(i in wanted for i in ids)
         ]
-        known = {i for ids in planned for i in ids}
-        fresh = [make_pack(c for c in pack.cells if c.cell_id not in known) for pack in packs]
+        known = {i for ids, _ in planned for i in ids}
+        fresh = [
+            make_pack((c for c in pack.cells if c.cell_id not in known), pack.path)
+            for pack in packs
+        ]
         fresh = [pack for pack in fresh if pack.cells]
         if fresh:
-            self._write_plan([*planned, *([c.cell_id for c in pack.cells] for pack in fresh)])
+            added = [([c.cell_id for c in pack.cells], pack.path) for pack in fresh]
+            self._write_plan([*planned, *added])
         return (*chosen, *fresh)
+
+    def planned(self) -> frozenset[str]:
+        """The cell_ids that a plan holds."""
+        return frozenset(i for ids, _ in self._read_plan() for i in ids)
 
     # Reading
 
@@ -221,16 +230,17 @@ class Store:
         with _Replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def _read_plan(self) -> list[list[str]]:
+    def _read_plan(self) -> list[tuple[list[str], PackPath]]:
         path = self.folder / "plan.parquet"
         if not path.exists():
             return []
-        plan = _read_part(path, None).to_pandas()
-        return [group.tolist() for _, group in plan.groupby("pack", sort=True)["cell_id"]]
+        packs = _read_part(path, None).to_pandas().groupby("pack", sort=True)
+        return [(pack["cell_id"].tolist(), pack["path"].iloc[0]) for _, pack in packs]
 
-    def _write_plan(self, packs: Sequence[Sequence[str]]) -> None:
-        rows = [(i, cell_id) for i, ids in enumerate(packs) for cell_id in ids]
-        table = pa.table({"pack": [r[0] for r in rows], "cell_id": [r[1] for r in rows]})
+    def _write_plan(self, packs: Sequence[tuple[Sequence[str], PackPath]]) -> None:
+        rows = [(i, cell_id, path) for i, (ids, path) in enumerate(packs) for cell_id in ids]
+        columns = dict(zip(("pack", "cell_id", "path"), zip(*rows, strict=True), strict=True))
+        table = pa.table({name: list(values) for name, values in columns.items()})
         with _Replacing(self.folder / "plan.parquet") as temporary:
             pq.write_table(table, temporary, compression="zstd")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,7 +81,12 @@ def build_schedule(optimizer: torch.optim.Optimizer, name: str) -> Multiplicativ
     """
     if name == "none":
         return None
-    return MultiplicativeLR(optimizer, lambda taken: (taken / (taken + 1)) ** 0.5)
+    return MultiplicativeLR(optimizer, inv_sqrt_factor)
+
+
+def inv_sqrt_factor(taken: int) -> float:
+    """What takes the lr of step `taken` to that of the next under `inv_sqrt`."""
+    return math.sqrt(taken / (taken + 1))
 
 
 def check_optimizers(study: Study) -> None:

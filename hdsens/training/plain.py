@@ -36,7 +36,7 @@ def train_cell(job: Job, cell: Cell) -> CellRecord:
     gradient, lr or parameter, or a non-finite evaluation.
     """
     model = job.fresh_model(cell.seed)
-    run = _Run(job, cell, model)
+    run = PlainRun(job, cell, model)
     initial_loss = job.initial_loss(model, cell.seed)
     end = run.to_the_end()
     return CellRecord(
@@ -68,7 +68,7 @@ class _End:
     valid_accuracy: float | None = None
 
 
-class _Run:
+class PlainRun:
     """One cell in training."""
 
     def __init__(self, job: Job, cell: Cell, model: nn.Module) -> None:
@@ -100,10 +100,10 @@ class _Run:
     def update(self, step: int) -> float | None:
         """One update; the minibatch's loss, or None once anything is non-finite."""
         loss = self.backward(self.batches.at(step), step)
+        self.recorder.loss(step, loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if not (math.isfinite(loss) and all_finite(gradients)):
             return None
-        self.recorder.loss(step, loss)
         if self.clip > 0:
             clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()

@@ -121,7 +121,7 @@ def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
          "check the path"),
         (["run"], "Missing argument 'STUDY'."),
         (["walk"], "No such command 'walk'."),
-        (["run", "small.toml", "--what"], "No such option '--what'."),
+        (["run", "small.toml", "--zigzag"], "No such option '--zigzag'."),
         (["run", "small.toml", "--pack-size", "many"],
          "Invalid value for '--pack-size': 'many' is not a valid integer."),
         (["run", "small.toml", "--executor", "dask"], "--executor must be ray or inline "

@@ -80,8 +80,8 @@ def test_another_budget_is_another_study_and_the_old_one_comes_back(small, tmp_p
 
 
 def test_results_do_not_depend_on_packs(small, tmp_path):
-    train(small, tmp_path / "one", pack_size=1)
-    train(small, tmp_path / "many", pack_size=100)
+    train(small, tmp_path / "one", pack_size=1, path="plain")
+    train(small, tmp_path / "many", pack_size=100, path="plain")
     one, many = (read_cells(tmp_path / name) for name in ("one", "many"))
     assert set(one["pack_size"]) == {1}
     assert set(many["pack_size"]) == {9}
@@ -110,10 +110,10 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(small, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(module, "train_cells", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train(small, tmp_path / "cut")
+            train(small, tmp_path / "cut", path="plain")
     assert len(read_cells(tmp_path / "cut")) == 2
     assert train(small, tmp_path / "cut").status.whole
-    train(small, tmp_path / "whole")
+    train(small, tmp_path / "whole", path="plain")
     cut, whole = (read_cells(tmp_path / n).drop(columns=[*MEASURED, "pack_size"])
                   for n in ("cut", "whole"))  # fmt: skip
     pd.testing.assert_frame_equal(cut, whole, check_exact=True)

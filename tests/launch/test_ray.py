@@ -92,11 +92,13 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path
         "model": "models_for_tests:kills_its_worker_once",
         "model_settings": {"marker": str(tmp_path / "killed")},
     }
-    done = train(small, tmp_path / "out", pack_size=5)
+    done = train(small, tmp_path / "out", pack_size=5, path="plain")
     assert (tmp_path / "killed").exists()
     assert done.status.whole
     healthy = change(small, ["task"], {**small["task"], "model": "logreg", "model_settings": {}})
-    run(Study.from_dict(healthy), tmp_path / "healthy", executor="inline", pack_size=5)
+    run(
+        Study.from_dict(healthy), tmp_path / "healthy", executor="inline", pack_size=5, path="plain"
+    )
     killed, whole = read_cells(tmp_path / "out"), read_cells(tmp_path / "healthy")
     assert killed["train_loss"].tolist() == whole["train_loss"].tolist()
 

@@ -1,0 +1,121 @@
+"""Layers that know about cells: one call for the stacked weights of a whole pack.
+
+A model runs under ``torch.vmap`` over cells, so its own code sees the shapes of one cell. The
+modules swapped here do better than vmap's own rules; all others are left to vmap.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def make_cellwise(model: nn.Module) -> nn.Module:
+    """The same model, its exactly matching modules swapped in place for those that know cells."""
+    for module in model.modules():
+        if type(module) in _SWAPS:
+            module.__class__ = _SWAPS[type(module)]
+    return model
+
+
+def layers_by_way(model: nn.Module) -> dict[str, list[str]]:
+    """Kinds of the modules without children, by how a pack runs them: `cell-aware` or `vmap`."""
+    kinds: dict[str, list[str]] = {"cell-aware": [], "vmap": []}
+    for module in model.modules():
+        if not any(True for _ in module.children()):
+            known = type(module) in _SWAPS or type(module) in _SWAPS.values()
+            way = kinds["cell-aware" if known else "vmap"]
+            name = type(module).__name__.removeprefix("Cell")
+            if name not in way:
+                way.append(name)
+    return kinds
+
+
+class CellLinear(nn.Linear):
+    """A linear layer whose weights differ by cell; inputs may be the same for all of them."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As `nn.Linear`, for the cell at hand."""
+        result: Tensor = _Linear.apply(  # type: ignore[no-untyped-call] # torch leaves it untyped
+            input, self.weight, self.bias
+        )
+        return result
+
+
+class CellDropout(nn.Dropout):
+    """Dropout with one mask for all cells of a seed: the one that a cell alone would draw."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As `nn.Dropout`, for the cell at hand."""
+        if not self.training or self.p == 0:
+            return input
+        return input * functional.dropout(torch.ones_like(input, requires_grad=False), self.p)
+
+
+_SWAPS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: CellLinear, nn.Dropout: CellDropout}
+
+
+class _Linear(torch.autograd.Function):
+    """``functional.linear`` with a rule of its own under vmap."""
+
+    @staticmethod
+    def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.linear(inputs, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing: only `vmap` is ever differentiated, through what it calls."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError("runs under vmap only")
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, int | None, int | None],
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> tuple[Tensor, int]:
+        weights = _cells_first(weight, in_dims[1], info.batch_size)
+        biases = None if bias is None else _cells_first(bias, in_dims[2], info.batch_size)
+        if in_dims[0] is None:
+            return _linear_of_shared(inputs, weights, biases), 0
+        return _linear_of_own(inputs.movedim(in_dims[0], 0), weights, biases), 0
+
+
+def _cells_first(tensor: Tensor, dim: int | None, n_cells: int) -> Tensor:
+    if dim is None:
+        return tensor.expand(n_cells, *tensor.shape)
+    return tensor.movedim(dim, 0)
+
+
+def _linear_of_shared(inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
+    """All cells on inputs `(*rows, n_in)` in one matrix product; `(n_cells, *rows, n_out)`.
+
+    In memory the rows come last: what follows a layer then runs along contiguous examples.
+    """
+    n_cells, n_out, n_in = weights.shape
+    columns = inputs.reshape(-1, n_in).t()
+    stacked = weights.reshape(n_cells * n_out, n_in)
+    if biases is None:
+        out = stacked @ columns
+    else:
+        out = torch.addmm(biases.reshape(-1, 1), stacked, columns)
+    out = out.view(n_cells, n_out, -1).transpose(1, 2)
+    return out.view(n_cells, *inputs.shape[:-1], n_out)
+
+
+def _linear_of_own(inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
+    """Each cell on inputs of its own `(n_cells, *rows, n_in)`; `(n_cells, *rows, n_out)`."""
+    n_cells, n_out, n_in = weights.shape
+    columns = inputs.reshape(n_cells, -1, n_in).transpose(1, 2)
+    if biases is None:
+        out = torch.bmm(weights, columns)
+    else:
+        out = torch.baddbmm(biases.unsqueeze(2), weights, columns)
+    return out.transpose(1, 2).view(*inputs.shape[:-1], n_out)

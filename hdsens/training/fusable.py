@@ -1,0 +1,61 @@
+"""Which cells can be trained by the fused path, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+import hdsens.optim
+from hdsens.cells import Cell
+from hdsens.levels import Level
+from hdsens.study import Arm, Task
+from hdsens.training.optimizers import build_optimizer
+from hdsens.training.update_rules import AdamRule, SgdRule, UpdateRule
+
+_RULES: Mapping[type[torch.optim.Optimizer], type[UpdateRule]] = {
+    torch.optim.SGD: SgdRule,
+    hdsens.optim.SGDHD: SgdRule,
+    torch.optim.Adam: AdamRule,
+    hdsens.optim.AdamHD: AdamRule,
+}
+_PER_CELL = {
+    SgdRule: {"momentum", "dampening", "nesterov"},
+    AdamRule: {"betas", "eps"},
+}
+_SHARED = {"params", "lr", "hypergrad_lr", "weight_decay"}
+_IMMATERIAL = {"foreach", "fused", "capturable"}  # how torch computes, never what
+_AT_REST: Mapping[str, Any] = {
+    "maximize": False,
+    "differentiable": False,
+    "amsgrad": False,
+    "decoupled_weight_decay": False,
+    "rule": "additive",
+    "transition": None,
+    "lr_bounds": None,
+}
+
+
+def optimizer_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> torch.optim.Optimizer:
+    """The optimizer of a cell on a parameter that stands in for its own."""
+    return build_optimizer([nn.Parameter(torch.zeros(1))], arm, task, factors)
+
+
+def rule_of(arm: Arm, task: Task, cell: Cell) -> type[UpdateRule]:
+    """The fused update rule of a cell that has one."""
+    return _RULES[type(optimizer_of(arm, task, cell.factors))]
+
+
+def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
+    """Why an optimizer has no fused form, in a few words; None where it has one."""
+    optimizer = optimizer_of(arm, task, factors)
+    rule = _RULES.get(type(optimizer))
+    if rule is None:
+        return f"{arm.optimizer} has no fused form"
+    known = _SHARED | _IMMATERIAL | _PER_CELL[rule]
+    for name, value in optimizer.param_groups[0].items():
+        if name not in known and not (name in _AT_REST and value == _AT_REST[name]):
+            return f"{name} = {value!r} has no fused form"
+    return None

@@ -1,0 +1,164 @@
+"""The fused path: all cells of a pack in one forward and backward pass a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hdsens.cells import Cell
+from hdsens.records import CellRecord
+from hdsens.training.examples import Batches, Split
+from hdsens.training.fusable import optimizer_of, rule_of
+from hdsens.training.job import Job, evaluation_steps, trace_steps
+from hdsens.training.ledger import Ledger, Pair, Window
+from hdsens.training.optimizers import inv_sqrt_factor
+from hdsens.training.randomness import Purpose, seed_for
+from hdsens.training.stack import Stack, evaluate_cells, losses_and_slopes
+from hdsens.training.update_rules import UpdateRule
+
+WINDOW = 64
+"""Most steps between two looks at what the cells did: a look waits for the device."""
+
+
+def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:
+    """Train the cells of a pack together; the records that the plain loop gives, to rounding.
+
+    The cells have one seed, batch size and update rule. Cells that diverged or that need not go on
+    leave the stack at the next look.
+    """
+    run = FusedRun(job, cells)
+    while run.ledger.live.size:
+        run.update()
+        if run.step in run.looks:
+            run.look()
+    return run.ledger.records(run.initial_loss)
+
+
+class FusedRun:
+    """A pack in training, `step` updates into its budget."""
+
+    def __init__(self, job: Job, cells: Sequence[Cell]) -> None:
+        study, first = job.study, cells[0]
+        self.job, self.cells, self.step = job, tuple(cells), 0
+        model = job.fresh_model(first.seed)
+        self.initial_loss = job.initial_loss(model, first.seed)
+        self.stack = Stack.of(model, len(cells))
+        self.batches = Batches(job.examples, first.seed, first.batch_size)
+        self.ledger = Ledger(cells, job.target_losses, self.batches.per_epoch)
+        self.may_stop = study.stop.when == "targets"
+        self.evaluated = evaluation_steps(study.trace.evaluate, first.steps)
+        self.traced = trace_steps(study.trace.points, first.steps) | self.evaluated
+        every = 1 if self.may_stop else WINDOW
+        self.looks = self.traced | set(range(every, first.steps + 1, every))
+        arms = [study.arm(cell.arm) for cell in cells]
+        self.schedules = torch.tensor(
+            [arm.schedule == "inv_sqrt" for arm in arms], device=job.device
+        )
+        self.trained: tuple[str, ...] = ()
+        self.rule: UpdateRule | None = None
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def update(self) -> Tensor:
+        """Make one update of every cell; their minibatch losses before it `(n_live,)`."""
+        self.step += 1
+        losses, gradients = self._backward(self.batches.at(self.step))
+        if self.rule is None:
+            self.trained = tuple(gradients)
+            self.rule = self._new_rule()
+        if tuple(gradients) != self.trained:
+            raise RuntimeError("the parameters that get a gradient must not differ by step")
+        self.rule.step(list(gradients.values()))
+        self._rows.append((losses, self.rule.lr, self.rule.finite()))
+        if self.schedules.any():
+            self.rule.lr = torch.where(
+                self.schedules, self.rule.lr * inv_sqrt_factor(self.step), self.rule.lr
+            )
+        return losses
+
+    def look(self) -> None:
+        """Digest the steps since the last look; trace, evaluate and drop cells."""
+        losses, lrs, finite = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
+        window = Window(self.step - len(losses) + 1, losses.astype(float), lrs, finite)
+        self._rows.clear()
+        self.ledger.add(window)
+        latest = window.losses[-1][self._drop(self.ledger.diverged())]
+        if self.step in self.evaluated:
+            last = self.step == self.cells[0].steps
+            self._evaluate(np.arange(len(latest)), latest, last=last)
+            self._drop(self.ledger.diverged() | last)
+        else:
+            self._trace_and_stop(latest)
+
+    def _trace_and_stop(self, losses: np.ndarray) -> None:
+        done = self.ledger.all_reached() & self.may_stop
+        if done.any():
+            self._evaluate(np.flatnonzero(done), losses, last=True)
+            losses = losses[self._drop(done)]
+        if self.step in self.traced:
+            self.ledger.point(self.step, losses)
+
+    def _evaluate(self, rows: np.ndarray, losses: np.ndarray, *, last: bool) -> None:
+        if not rows.size:
+            return
+        whole = len(rows) == len(losses)
+        stack = self.stack if whole else self.stack.keep(self._index(rows))
+        examples = self.job.examples
+        pairs: list[Pair] = list(
+            zip(
+                evaluate_cells(stack, examples.train),
+                evaluate_cells(stack, examples.valid),
+                strict=True,
+            )
+        )
+        self.ledger.evaluated_point(self.step, rows, losses, pairs, last=last)
+
+    def _drop(self, gone: np.ndarray) -> np.ndarray:
+        """Compact the stack to the cells that go on; the rows that stay."""
+        kept = self.ledger.drop(gone)
+        if gone.any() and kept.size and self.rule is not None:
+            index = self._index(kept)
+            self.stack = self.stack.keep(index)
+            self.schedules = self.schedules[index]
+            self.rule.keep(index, [self.stack.parameters[name] for name in self.trained])
+        return kept
+
+    def _backward(self, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each cell's minibatch loss, and the gradients of the parameters that have one."""
+        self.stack.module.train()
+        torch.manual_seed(seed_for(self.cells[0].seed, self.step, Purpose.FORWARD))
+        logits = self.stack(batch.inputs)
+        losses, slopes = losses_and_slopes(logits, batch.targets)
+        parameters = self.stack.parameters
+        gradients = torch.autograd.grad(
+            logits, tuple(parameters.values()), slopes, allow_unused=True
+        )
+        return losses, _own_memory(dict(zip(parameters, gradients, strict=True)))
+
+    def _new_rule(self) -> UpdateRule:
+        study, cells = self.job.study, self.cells
+        arms = [study.arm(cell.arm) for cell in cells]
+        settings = [
+            optimizer_of(arm, study.task, cell.factors).param_groups[0]
+            for arm, cell in zip(arms, cells, strict=True)
+        ]
+        rule = rule_of(arms[0], study.task, cells[0])
+        parameters = [self.stack.parameters[name] for name in self.trained]
+        return rule(settings, [arm.clip_grad_norm for arm in arms], parameters)
+
+    def _index(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows).to(self.job.device)
+
+
+def _own_memory(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Gradients, none of which shares memory with another, so that rules may write into them."""
+    seen: set[int] = set()
+    own = {}
+    for name, gradient in gradients.items():
+        if gradient is not None:
+            shared = gradient.data_ptr() in seen
+            own[name] = gradient.clone() if shared else gradient.contiguous()
+            seen.add(own[name].data_ptr())
+    return own

@@ -1,0 +1,123 @@
+"""The models of a pack as one model whose weights have a leading axis of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from hdsens.training.cellwise import make_cellwise
+from hdsens.training.examples import Split
+from hdsens.training.job import Evaluation
+
+_EVALUATION_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The weights of a pack.
+
+    Attributes:
+        module: the model that gives the computation; its own weights are not used.
+        parameters: trained ones by name, `(n_cells, *shape)`.
+        frozen: parameters that nothing trains, the same for all cells.
+        buffers: running statistics and the like, `(n_cells, *shape)`.
+    """
+
+    module: nn.Module
+    parameters: Mapping[str, Tensor]
+    frozen: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, n_cells: int) -> Stack:
+        """`n_cells` copies of a model, which it takes over."""
+        named = dict(model.named_parameters())
+        return cls(
+            module=make_cellwise(model),
+            parameters={
+                name: _copies(p, n_cells).requires_grad_()
+                for name, p in named.items()
+                if p.requires_grad
+            },
+            frozen={name: p.detach() for name, p in named.items() if not p.requires_grad},
+            buffers={name: _copies(b, n_cells) for name, b in model.named_buffers()},
+        )
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Logits `(n_cells, n, n_classes)` of inputs that all cells share `(n, *input_shape)`."""
+        logits: Tensor = self._over_cells(self.parameters, self.buffers, inputs)
+        return logits
+
+    def keep(self, rows: Tensor) -> Stack:
+        """The cells of these rows alone."""
+        return replace(
+            self,
+            parameters={n: p.detach()[rows].requires_grad_() for n, p in self.parameters.items()},
+            buffers={n: b[rows] for n, b in self.buffers.items()},
+        )
+
+    @cached_property
+    def _over_cells(self):  # type: ignore[no-untyped-def] # torch types vmap as Callable
+        def forward(
+            parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor
+        ) -> Tensor:
+            weights = {**parameters, **self.frozen, **buffers}
+            result: Tensor = functional_call(self.module, weights, (inputs,))
+            return result
+
+        return torch.vmap(forward, in_dims=(0, 0, None), randomness="same")
+
+
+def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each cell's mean cross-entropy `(n_cells,)` and its gradient by the logits, in closed form.
+
+    Never a mean over cells: that would train every cell at lr / n_cells.
+    """
+    scores = logits.detach().transpose(1, 2)  # classes before examples, as the layers leave them
+    log_shares = torch.log_softmax(scores, dim=1)
+    index = targets.expand(len(logits), 1, -1)
+    losses = -log_shares.gather(1, index).mean(dim=(1, 2))
+    slopes = log_shares.exp_()
+    slopes.scatter_add_(1, index, slopes.new_full((), -1.0).expand(index.shape))
+    return losses, slopes.div_(len(targets)).transpose(1, 2)
+
+
+@torch.no_grad()
+def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
+    """Evaluate every cell on a split, in eval mode; sums are taken in float64."""
+    stack.module.eval()
+    losses, hits = [], []
+    for start in range(0, len(split.targets), _EVALUATION_ROWS):
+        rows = slice(start, start + _EVALUATION_ROWS)
+        inputs, targets = split.inputs[rows], split.targets[rows]
+        scores = stack(inputs).transpose(1, 2)
+        index = targets.expand(len(scores), 1, -1)
+        log_shares = functional.log_softmax(scores, dim=1).gather(1, index)
+        losses.append(-log_shares.double().sum(dim=(1, 2)))
+        hits.append((_argmax(scores) == targets).sum(dim=1))
+    n = len(split.targets)
+    loss, right = torch.stack(losses).sum(0).tolist(), torch.stack(hits).sum(0).tolist()
+    return [Evaluation(x / n, r / n) for x, r in zip(loss, right, strict=True)]
+
+
+def _argmax(scores: Tensor) -> Tensor:
+    """The first best class of scores `(n_cells, n_classes, n)`.
+
+    ``argmax`` along any but the last axis takes several times as long as all else in an evaluation.
+    """
+    n_classes = scores.shape[1]
+    rank = torch.arange(n_classes, 0, -1, dtype=torch.int32, device=scores.device).unsqueeze(1)
+    best = torch.where(scores == scores.amax(dim=1, keepdim=True), rank, 0)
+    return n_classes - best.amax(dim=1)
+
+
+def _copies(tensor: Tensor, n_cells: int) -> Tensor:
+    return (
+        tensor.detach().expand(n_cells, *tensor.shape).clone(memory_format=torch.contiguous_format)
+    )

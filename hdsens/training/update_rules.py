@@ -1,0 +1,212 @@
+"""The update rules of `hdsens.optim` and `torch.optim` for a whole pack, one lr and β a cell.
+
+Baydin et al. (ICLR 2018), Eq. 6: h_t = g_t · u_{t-1}, α_t = α_{t-1} + β h_t, then
+θ_t = θ_{t-1} − α_t u_t. A base algorithm is β = 0. All numbers of a cell stay in its own row.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+_NORM_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
+
+
+class UpdateRule(ABC):
+    """Updates stacked parameters in place.
+
+    Args:
+        settings: one optimizer param group a cell.
+        clips: largest gradient norm of each cell, 0 for none.
+        parameters: to be updated, each `(n_cells, *shape)`.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[Mapping[str, Any]],
+        clips: Sequence[float],
+        parameters: Sequence[Tensor],
+    ) -> None:
+        self.device = parameters[0].device
+        self.dtype = parameters[0].dtype
+        self.lr = self._exact([s["lr"] for s in settings])
+        self.hypergrad_lr = self._exact([s.get("hypergrad_lr", 0.0) for s in settings])
+        self.weight_decay = self._column([s["weight_decay"] for s in settings])
+        self.clip = self._column(clips)
+        self.parameters = _rows(parameters)
+        self.directions: list[Tensor] | None = None
+        self.measures = any(s.get("hypergrad_lr", 0.0) != 0 for s in settings)
+        self.decays = any(s["weight_decay"] != 0 for s in settings)
+        self.clips = any(c > 0 for c in clips)
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Adapt every cell's lr, then its parameters; takes the gradients over."""
+        g = _rows(gradients)
+        if self.clips:
+            self._shorten(g)
+        if self.decays:
+            for gradient, parameter in zip(g, self.parameters, strict=True):
+                gradient.addcmul_(parameter, self.weight_decay)
+        if self.measures and self.directions is not None:
+            self._adapt(g, self.directions)
+        self.directions, scale = self._advance(g)
+        step_size = (-self.lr * scale).to(self.dtype).unsqueeze(1)
+        for parameter, direction in zip(self.parameters, self.directions, strict=True):
+            parameter.addcmul_(direction, step_size)
+
+    def finite(self) -> Tensor:
+        """Whether all parameters of a cell are finite, `(n_cells,)`."""
+        extremes = [x for p in self.parameters for x in (p.amax(1), p.amin(1))]
+        return torch.isfinite(torch.stack(extremes)).all(0)
+
+    def keep(self, rows: Tensor, parameters: Sequence[Tensor]) -> None:
+        """Go on with the cells of these rows alone, whose parameters are given."""
+        self.parameters = _rows(parameters)
+        for name in self._vectors():
+            setattr(self, name, getattr(self, name)[rows])
+        for name in ("directions", *self._states()):
+            kept = getattr(self, name)
+            setattr(self, name, kept and [tensor[rows] for tensor in kept])
+
+    def _shorten(self, g: Sequence[Tensor]) -> None:
+        norms = torch.stack([torch.linalg.vector_norm(x, dim=1) for x in g])
+        norm = torch.linalg.vector_norm(norms, dim=0).unsqueeze(1)
+        share = (self.clip / (norm + _NORM_EPS)).clamp(max=1.0)
+        share = torch.where(self.clip > 0, share, torch.ones_like(share))
+        for x in g:
+            x.mul_(share)
+
+    def _adapt(self, g: Sequence[Tensor], u: Sequence[Tensor]) -> None:
+        products = [torch.linalg.vecdot(a, b) for a, b in zip(g, u, strict=True)]
+        slope = torch.stack(products).sum(0).double() * self._last_scale()
+        change = self.hypergrad_lr * slope
+        self.lr = self.lr + torch.where(self.hypergrad_lr == 0, 0.0, change)
+
+    @abstractmethod
+    def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:
+        """u_t but for a factor a cell, and that factor; may write into `g`."""
+
+    @abstractmethod
+    def _last_scale(self) -> Tensor | float:
+        """The factor that u_{t-1} lacks."""
+
+    @abstractmethod
+    def _states(self) -> tuple[str, ...]:
+        """Names of the lists of tensors kept from step to step."""
+
+    def _vectors(self) -> tuple[str, ...]:
+        return ("lr", "hypergrad_lr", "weight_decay", "clip")
+
+    def _exact(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor([float(v) for v in values], dtype=torch.float64, device=self.device)
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        return self._exact(values).to(self.dtype).unsqueeze(1)
+
+
+def _rows(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().reshape(len(tensor), -1) for tensor in tensors]
+
+
+@final
+class SgdRule(UpdateRule):
+    """SGD, heavy-ball and Nesterov momentum, and their HD forms."""
+
+    def __init__(
+        self,
+        settings: Sequence[Mapping[str, Any]],
+        clips: Sequence[float],
+        parameters: Sequence[Tensor],
+    ) -> None:
+        super().__init__(settings, clips, parameters)
+        self.momentum = self._column([s["momentum"] for s in settings])
+        self.undamped = self._column([1 - s["dampening"] for s in settings])
+        plain = [s["momentum"] == 0 for s in settings]
+        looks_ahead = [bool(s["nesterov"]) for s in settings]
+        self.of_gradient = self._column(
+            [float(p or n) for p, n in zip(plain, looks_ahead, strict=True)]
+        )
+        self.of_buffer = self._column(
+            [
+                s["momentum"] if n else float(not p)
+                for s, p, n in zip(settings, plain, looks_ahead, strict=True)
+            ]
+        )
+        self.has_momentum = not all(plain)
+        self.damps = any(s["dampening"] != 0 for s in settings)
+        self.mixes = not all(p or n for p, n in zip(plain, looks_ahead, strict=True))
+        self.buffers: list[Tensor] | None = None
+
+    def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], float]:
+        """v_t = μ v_{t-1} + g_t; u_t = g_t + μ v_t (Nesterov), v_t (heavy ball) or g_t (none)."""
+        if not self.has_momentum:
+            return g, 1.0
+        if self.buffers is None:
+            self.buffers = [x.clone() for x in g]
+        else:
+            for buffer, x in zip(self.buffers, g, strict=True):
+                new = x * self.undamped if self.damps else x
+                torch.addcmul(new, buffer, self.momentum, out=buffer)
+        for x, buffer in zip(g, self.buffers, strict=True):
+            if self.mixes:
+                x.mul_(self.of_gradient)
+            x.addcmul_(buffer, self.of_buffer)
+        return g, 1.0
+
+    def _last_scale(self) -> float:
+        return 1.0
+
+    def _states(self) -> tuple[str, ...]:
+        return ("buffers",)
+
+    def _vectors(self) -> tuple[str, ...]:
+        return (*super()._vectors(), "momentum", "undamped", "of_gradient", "of_buffer")
+
+
+@final
+class AdamRule(UpdateRule):
+    """Adam and Adam-HD; u_t = m̂_t / (√v̂_t + ε)."""
+
+    def __init__(
+        self,
+        settings: Sequence[Mapping[str, Any]],
+        clips: Sequence[float],
+        parameters: Sequence[Tensor],
+    ) -> None:
+        super().__init__(settings, clips, parameters)
+        self.beta1 = self._exact([s["betas"][0] for s in settings])
+        self.beta2 = self._exact([s["betas"][1] for s in settings])
+        self.eps = self._exact([s["eps"] for s in settings])
+        self.first = [torch.zeros_like(p) for p in self.parameters]
+        self.second = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = 0
+
+    def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """With r = √(1 − β₂ᵗ), u_t is m_t / (√v_t + ε r) but for the factor r / (1 − β₁ᵗ)."""
+        self.steps += 1
+        new1 = (1 - self.beta1).to(self.dtype).unsqueeze(1)
+        new2 = (1 - self.beta2).to(self.dtype).unsqueeze(1)
+        floor = (self.eps * self._root()).to(self.dtype).unsqueeze(1)
+        for x, first, second in zip(g, self.first, self.second, strict=True):
+            first.lerp_(x, new1)
+            second.lerp_(x.square_(), new2)
+            torch.sqrt(second, out=x).add_(floor)
+            torch.div(first, x, out=x)
+        return g, self._last_scale()
+
+    def _root(self) -> Tensor:
+        return (1 - self.beta2**self.steps).sqrt()
+
+    def _last_scale(self) -> Tensor:
+        return self._root() / (1 - self.beta1**self.steps)
+
+    def _states(self) -> tuple[str, ...]:
+        return ("first", "second")
+
+    def _vectors(self) -> tuple[str, ...]:
+        return (*super()._vectors(), "beta1", "beta2", "eps")
