@@ -87,7 +87,7 @@ def cell_id(
     Not part of it: study name, baseline, trace cadence, executor, device, versions, packs.
     """
     task = study.task
-    batch_size = _batch_size(task, factors)
+    batch_size = _batch_size(arm, task, factors)
     identity = {
         "version": IDENTITY_VERSION,
         "task": {
@@ -136,14 +136,16 @@ def _floats(value: object) -> object:
     return value
 
 
-def _batch_size(task: Task, factors: Mapping[str, Level]) -> int:
-    return int(factors.get("batch_size", task.batch_size))  # type: ignore[arg-type] # checked in Arm
+def _batch_size(arm: Arm, task: Task, factors: Mapping[str, Level]) -> int:
+    """Factors over settings over the task, as for the optimizer's arguments."""
+    stated = {"batch_size": task.batch_size, **arm.settings, **factors}
+    return int(stated["batch_size"])
 
 
 def _cell(
     study: Study, arm: Arm, factors: dict[str, Level], seed: int, role: Role, train_size: int
 ) -> Cell:
-    batch_size = _batch_size(study.task, factors)
+    batch_size = _batch_size(arm, study.task, factors)
     return Cell(
         cell_id=cell_id(study, arm, factors, seed, train_size),
         arm=arm.name,

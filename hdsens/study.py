@@ -194,14 +194,16 @@ class Arm(Table):
                     part=f"factor {factor!r}",
                     remedy=remedy,
                 )
-        for size in self.factors.get("batch_size", ()):
-            if not isinstance(size, float) or size < 1 or size != int(size):
-                raise rule_broken(
-                    "must be whole numbers >= 1",
-                    size,
-                    part="factor 'batch_size'",
-                    remedy="e.g. [32, 128]",
-                )
+        stated = self.settings.get("batch_size", 1)
+        for part, sizes in (
+            ("factor 'batch_size'", self.factors.get("batch_size", ())),
+            ("settings: batch_size", (stated,)),
+        ):
+            for size in sizes:
+                if not _is_count(size):
+                    raise rule_broken(
+                        "must be whole numbers >= 1", size, part=part, remedy="e.g. [32, 128]"
+                    )
         return self
 
     @property
@@ -280,6 +282,13 @@ class Study(Table):
         if self.protocol is not None:
             _check_protocol(self.protocol, self)
         return self
+
+
+def _is_count(value: object) -> bool:
+    """Whether a number is whole and positive; levels are floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value >= 1 and value == int(value)
 
 
 def _call(name: str, settings: Settings) -> str:

@@ -100,6 +100,15 @@ def test_precedence_is_factors_over_settings_over_task(small):
     assert not set(ids(small)) & set(from_settings)
 
 
+def test_batch_size_is_the_factors_then_the_settings_then_the_tasks(small):
+    small["arms"] = [{"name": "a", "optimizer": "SGD", "lr": 1, "settings": {"batch_size": 64}}]
+    (cell, _) = expand(Study.from_dict(small), N_TRAIN)
+    assert cell.batch_size == 64
+    small["arms"][0]["factors"] = {"batch_size": [32]}
+    (cell, _) = expand(Study.from_dict(small), N_TRAIN)
+    assert cell.batch_size == 32
+
+
 def test_pilot_seeds_are_cells_of_their_own_role(small):
     small["protocol"] = {"pilot_seeds": [100]}
     cells = expand(Study.from_dict(small), N_TRAIN)

@@ -185,6 +185,8 @@ BAD = [
      "result column; write lr = … in the arm"),
     ((*A, "factors"), {"batch_size": [0]}, "study 'tiny': arm 'sgd': factor 'batch_size' must be "
      "whole numbers >= 1 (got 0.0); e.g. [32, 128]"),
+    ((*A, "settings"), {"batch_size": 1.5}, "study 'tiny': arm 'sgd': settings: batch_size must be "
+     "whole numbers >= 1 (got 1.5); e.g. [32, 128]"),
     ((*A, "settings"), {"lr": 1}, "study 'tiny': arm 'sgd': settings must not hold lr; "
      "write lr = … in the arm"),
     (("task", "epochs"), 0, "study 'tiny': task: epochs must be greater than or equal to 1 "
