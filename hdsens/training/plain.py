@@ -78,6 +78,7 @@ class PlainRun:
         self.optimizer = build_optimizer(self.parameters, arm, study.task, cell.factors)
         self.schedule = build_schedule(self.optimizer, arm.schedule)
         self.clip = arm.clip_grad_norm
+        self.largest = torch.finfo(self.parameters[0].dtype).max
         self.batches = Batches(job.examples, cell.seed, cell.batch_size)
         self.recorder = Recorder(job.target_losses, self.batches.per_epoch)
         self.evaluated = evaluation_steps(study.trace.evaluate, cell.steps)
@@ -106,14 +107,22 @@ class PlainRun:
             return None
         if self.clip > 0:
             clip_grad_norm_(self.parameters, self.clip)
-        self.optimizer.step()
-        lr = float(self.optimizer.param_groups[0]["lr"])
-        if not (math.isfinite(lr) and all_finite([p.detach() for p in self.parameters])):
+        try:
+            self.optimizer.step()
+        except RuntimeError:  # torch refuses an lr that is infinite in the parameters' dtype
+            if self._lr_is_finite():
+                raise
             return None
+        if not (self._lr_is_finite() and all_finite([p.detach() for p in self.parameters])):
+            return None
+        lr = float(self.optimizer.param_groups[0]["lr"])
         self.recorder.lr(lr)
         if self.schedule is not None:
             self.schedule.step()
         return loss
+
+    def _lr_is_finite(self) -> bool:
+        return abs(float(self.optimizer.param_groups[0]["lr"])) <= self.largest
 
     def backward(self, batch: Split, step: int) -> float:
         """Gradients of the minibatch's mean loss, in `p.grad`; the loss."""

@@ -1,0 +1,115 @@
+"""Models that the fused path must get right or refuse, named as "fused_models:…"."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Residual(nn.Module):
+    """Code of its own between layers, functional dropout, a frozen and an unused parameter."""
+
+    def __init__(self, n_in, n_classes, p):
+        super().__init__()
+        self.first = nn.Linear(n_in, 16)
+        self.block = nn.Sequential(nn.Linear(16, 16, bias=False), nn.LayerNorm(16), nn.Tanh())
+        self.last = nn.Linear(16, n_classes)
+        self.frozen = nn.Parameter(torch.full((n_classes,), 0.5), requires_grad=False)
+        self.unused = nn.Parameter(torch.ones(3))
+        self.p = p
+
+    def forward(self, x):
+        x = functional.relu(self.first(x.view(x.size(0), -1)))
+        x = x + functional.dropout(self.block(x), self.p, self.training)
+        return self.last(x) * self.frozen
+
+
+def residual(input_shape, n_classes, p=0.0):
+    return Residual(math.prod(input_shape), n_classes, p)
+
+
+def norm_cnn(input_shape, n_classes):
+    return nn.Sequential(
+        nn.Conv2d(input_shape[0], 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(0.2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(4 * (input_shape[1] // 2) * (input_shape[2] // 2), n_classes),
+    )
+
+
+class Recurrent(nn.Module):
+    """What vmap cannot do."""
+
+    def __init__(self, width, n_classes):
+        super().__init__()
+        self.lstm = nn.LSTM(width, 8, batch_first=True)
+        self.last = nn.Linear(8, n_classes)
+
+    def forward(self, x):
+        return self.last(self.lstm(x.flatten(1, -2))[0][:, -1])
+
+
+def recurrent(input_shape, n_classes):
+    return Recurrent(input_shape[-1], n_classes)
+
+
+class Fading(nn.Module):
+    """A buffer that is replaced, not written into: together, its changes get lost."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x):
+        if self.training:
+            self.scale = self.scale * 0.5
+        return self.layer(x.flatten(1)) * self.scale
+
+
+def fading(input_shape, n_classes):
+    return Fading(math.prod(input_shape), n_classes)
+
+
+class Picky(nn.Module):
+    """Raises at large outputs, which only some cells have, and which vmap cannot ask for."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+
+    def forward(self, x):
+        x = self.layer(x.flatten(1))
+        if x.abs().max() > 1e3:
+            raise ArithmeticError("large outputs")
+        return x
+
+
+def picky(input_shape, n_classes):
+    return Picky(math.prod(input_shape), n_classes)
+
+
+class Hungry(nn.Module):
+    """Runs out of memory in training, `times` times in all."""
+
+    def __init__(self, n_in, n_classes, marker, times):
+        super().__init__()
+        self.layer, self.marker, self.times = nn.Linear(n_in, n_classes), Path(marker), times
+
+    def forward(self, x):
+        if self.training and len(self.marker.read_text()) < self.times:
+            self.marker.write_text(self.marker.read_text() + "x")
+            raise torch.OutOfMemoryError("no memory")
+        return self.layer(x.flatten(1))
+
+
+def hungry(input_shape, n_classes, marker, times):
+    return Hungry(math.prod(input_shape), n_classes, marker, times)

@@ -1,0 +1,98 @@
+"""Which cells train together: what can be fused, and what is chosen."""
+
+from __future__ import annotations
+
+import pytest
+
+from hdsens.cells import expand
+from hdsens.errors import InputError
+from hdsens.study import Study
+from hdsens.training.check import examples_to_train
+from hdsens.training.choice import check_path, choose_packs
+from hdsens.training.fusable import obstacle
+
+
+def declare(arms, model="logreg", seeds=1):
+    task = {"model": model, "data": "digits", "steps": 20, "batch_size": 100}
+    return Study.from_dict({"name": "t", "seeds": seeds, "task": task, "arms": arms})
+
+
+def cells_of(study):
+    return expand(study, examples_to_train(study.task))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "reason"),
+    [
+        ("SGD", {}, None),
+        ("SGD", {"momentum": 0.9, "nesterov": True, "foreach": False}, None),
+        ("SGDHD", {"momentum": 0.5, "dampening": 0.1}, None),
+        ("Adam", {"betas": [0.5, 0.9], "eps": 1e-3}, None),
+        ("AdamHD", {}, None),
+        ("SGD", {"maximize": True}, "maximize = True has no fused form"),
+        ("SGDHD", {"rule": "multiplicative"}, "rule = 'multiplicative' has no fused form"),
+        ("SGDHD", {"lr_bounds": [0.0, 1.0]}, "lr_bounds = [0.0, 1.0] has no fused form"),
+        ("SGDHD", {"transition": [0.1, 2.0]}, "transition = [0.1, 2.0] has no fused form"),
+        ("Adam", {"amsgrad": True}, "amsgrad = True has no fused form"),
+        ("Adam", {"decoupled_weight_decay": True},
+         "decoupled_weight_decay = True has no fused form"),
+        ("AdamW", {}, "AdamW has no fused form"),
+        ("RMSprop", {}, "RMSprop has no fused form"),
+    ],
+)  # fmt: skip
+def test_what_has_no_fused_form_says_so(optimizer, settings, reason):
+    study = declare([{"name": "a", "optimizer": optimizer, "settings": settings, "lr": 0.1}])
+    assert obstacle(study.arms[0], study.task, {"lr": 0.1}) == reason
+
+
+ARMS = [
+    {"name": "sgd", "optimizer": "SGD", "lr": [0.0, 0.01, 0.1]},
+    {"name": "hd", "optimizer": "SGDHD", "lr": [0.0, 0.01, 0.1], "hypergrad_lr": 1e-3},
+    {"name": "rules", "optimizer": "SGDHD", "lr": [0.01], "hypergrad_lr": 1e-3,
+     "factors": {"rule": ["additive", "multiplicative"]}},
+]  # fmt: skip
+
+
+def shapes(packs):
+    return sorted((p.path, len(p.cells)) for p in packs)
+
+
+def test_only_cells_with_a_fused_form_are_fused():
+    study = declare(ARMS, seeds=2)
+    packs = choose_packs(study, cells_of(study), "cpu", 1, 100, "fused")
+    assert shapes(packs) == [("fused", 7), ("fused", 7), ("plain", 1), ("plain", 1)]
+    assert all(
+        c.factors["rule"] == "multiplicative" for p in packs if p.path == "plain" for c in p.cells
+    )
+
+
+def test_a_fixed_size_holds_and_plain_fuses_nothing():
+    study = declare(ARMS)
+    packs = choose_packs(study, cells_of(study), "cpu", 1, 4, "plain")
+    assert shapes(packs) == [("plain", 4), ("plain", 4)]
+    fused = choose_packs(study, cells_of(study), "cpu", 1, 4, "fused")
+    assert shapes(fused) == [("fused", 3), ("fused", 4), ("plain", 1)]
+
+
+def test_measuring_packs_every_cell_once():
+    study = declare(ARMS, seeds=2)
+    packs = choose_packs(study, cells_of(study), "cpu", 1, None, "auto")
+    packed = [c.cell_id for p in packs for c in p.cells]
+    assert sorted(packed) == sorted(c.cell_id for c in cells_of(study))
+    assert all(len({c.seed for c in p.cells}) == 1 for p in packs)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [("recurrent", "lstm"), ("fading", "RuntimeError: together, the loss of step 2 is")],
+)
+def test_a_model_that_trains_otherwise_in_a_pack_takes_the_plain_loop(model, reason, caplog):
+    study = declare(ARMS[:2], f"fused_models:{model}")
+    packs = choose_packs(study, cells_of(study), "cpu", 1, None, "fused")
+    assert {p.path for p in packs} == {"plain"}
+    assert reason in caplog.text
+
+
+def test_another_path_is_refused():
+    with pytest.raises(InputError, match=r"^--path must be auto, fused or plain \(got 'vmap'\)$"):
+        check_path("vmap")

@@ -1,0 +1,200 @@
+"""The fused path against the plain loop, which is its oracle."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hdsens.cells import expand
+from hdsens.study import Study
+from hdsens.training.check import examples_to_train
+from hdsens.training.environment import training_environment
+from hdsens.training.examples import load_examples
+from hdsens.training.fused import FusedRun, train_fused
+from hdsens.training.job import Job
+from hdsens.training.pack import PackTraining
+from hdsens.training.plain import PlainRun, train_cells
+
+NESTEROV = {"momentum": 0.9, "nesterov": True}
+NUMBERS = ("initial_loss", "train_loss", "valid_loss", "valid_accuracy", "best_valid_loss",
+           "lr_final", "lr_max", "lr_min", "lr", "batch_loss")  # fmt: skip
+
+
+def arm(name, optimizer, lr=(0.0, 0.01), **more):
+    return {"name": name, "optimizer": optimizer, "lr": list(lr), **more}
+
+
+SGD_ARMS = [
+    arm("sgd", "SGD", (0.0, 1e-3, 0.1)),
+    arm("hd", "SGDHD", baseline="sgd", lr=(0.0, 0.1), hypergrad_lr=[1e-3]),
+    arm("wild", "SGDHD", lr=[0.1], hypergrad_lr=[1e4]),
+    arm("nesterov", "SGDHD", hypergrad_lr=[1e-3], settings=NESTEROV),
+    arm("heavy", "SGDHD", hypergrad_lr=[1e-4], settings={"momentum": 0.8, "dampening": 0.3}),
+    arm("clipped", "SGD", clip_grad_norm=0.3, schedule="inv_sqrt"),
+    arm("decays", "SGD", factors={"weight_decay": [0.0, 0.01]}, settings=NESTEROV),
+]
+ADAM_ARMS = [
+    arm("adam", "Adam", (0.0, 1e-3)),
+    arm("hd", "AdamHD", (0.0, 1e-3), baseline="adam", hypergrad_lr=[1e-7, 1e-5]),
+    arm("betas", "AdamHD", (1e-3,), hypergrad_lr=1e-6, settings={"betas": [0.5, 0.9], "eps": 0.1}),
+    arm("clipped", "AdamHD", (0.01,), hypergrad_lr=0.0, clip_grad_norm=0.3, schedule="inv_sqrt"),
+]
+MODELS = {
+    "logreg": ("logreg", {}),
+    "mlp": ("mlp", {"width": 16}),
+    "cnn": ("fused_models:norm_cnn", {}),
+    "residual": ("fused_models:residual", {}),
+    "dropout": ("fused_models:residual", {"p": 0.4}),
+}
+
+
+def declare(arms, model="logreg", settings=None, *, steps=200, dtype="float64", **more):
+    task = {"model": model, "model_settings": settings or {}, "data": "digits", "steps": steps,
+            "dtype": dtype, "batch_size": 100, "weight_decay": 1e-3}  # fmt: skip
+    targets = {"low": {"batch_loss": 0.5}, "half": {"batch_loss": 1.2}}
+    return Study.from_dict(
+        {"name": "t", "seeds": 1, "task": task, "arms": arms, "targets": targets, **more}
+    )
+
+
+def cells_of(study):
+    return expand(study, examples_to_train(study.task))
+
+
+def open_job(study):
+    device = torch.device("cpu")
+    return Job(study, load_examples(study.task, device), device)
+
+
+def both(study, cells=None):
+    cells = cells or cells_of(study)
+    with training_environment(getattr(torch, study.task.dtype), 1):
+        job = open_job(study)
+        return train_fused(job, cells), list(train_cells(job, cells))
+
+
+def assert_equal(fused, plain, rel=1e-9):
+    assert [r.cell for r in fused] == [r.cell for r in plain]
+    for a, b in zip(fused, plain, strict=True):
+        of_a, of_b = ((r.outcome, r.diverged_step, r.steps_run, dict(r.steps_to)) for r in (a, b))
+        assert of_a == of_b, a.cell
+        assert [p.step for p in a.trace] == [p.step for p in b.trace]
+        for x, y in [(a, b), *zip(a.trace, b.trace, strict=True)]:
+            for name in NUMBERS:
+                got, want = getattr(x, name, None), getattr(y, name, None)
+                assert (got is None) == (want is None), (name, a.cell)
+                if want is not None:
+                    where = (name, a.cell, getattr(x, "step", None))
+                    assert got == pytest.approx(want, rel=rel, abs=0), where
+
+
+@pytest.mark.parametrize("arms", [SGD_ARMS, ADAM_ARMS], ids=["sgd", "adam"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_pack_gives_what_the_plain_loop_gives(model, arms):
+    fused, plain = both(declare(arms, *MODELS[model]))
+    assert_equal(fused, plain)
+    assert any(r.cell.factors["lr"] == 0 for r in fused)
+    if arms is SGD_ARMS:
+        assert {r.outcome for r in fused} == {"completed", "diverged"}
+
+
+@pytest.mark.parametrize("arms", [SGD_ARMS, ADAM_ARMS], ids=["sgd", "adam"])
+@pytest.mark.parametrize("model", ["mlp", "cnn", "dropout"])
+def test_weights_and_running_statistics_are_those_of_the_plain_loop(model, arms):
+    study = declare([a for a in arms if a["name"] != "wild"], *MODELS[model])
+    cells = cells_of(study)
+    with training_environment(torch.float64, 1):
+        job = open_job(study)
+        fused = FusedRun(job, cells)
+        for _ in range(30):
+            fused.update()
+        for row in (0, 2, len(cells) - 1):
+            alone = PlainRun(job, cells[row], job.fresh_model(0))
+            for step in range(1, 31):
+                alone.update(step)
+            stacked = {**fused.stack.parameters, **fused.stack.buffers}
+            for name, tensor in alone.model.state_dict().items():
+                if name in stacked:
+                    torch.testing.assert_close(stacked[name][row], tensor, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_cells", [1, 97])
+def test_packs_of_one_and_of_ninety_seven(n_cells):
+    levels = [round(1e-4 * 1.07**i, 8) for i in range(n_cells)]
+    study = declare([arm("hd", "SGDHD", levels, hypergrad_lr=1e-3, settings=NESTEROV)])
+    cells = cells_of(study)
+    with training_environment(torch.float64, 1):
+        job = open_job(study)
+        fused = train_fused(job, cells)
+        sample = slice(None, None, 24)
+        assert_equal(fused[sample], list(train_cells(job, cells[sample])))
+    assert len(fused) == n_cells
+
+
+def test_a_cell_does_not_depend_on_its_neighbours():
+    study = declare(SGD_ARMS, *MODELS["dropout"])
+    cells = cells_of(study)
+    with training_environment(torch.float64, 1):
+        job = open_job(study)
+        together = train_fused(job, cells)
+        assert_equal(train_fused(job, cells[1:4]), together[1:4])
+
+
+def test_cells_that_reached_every_target_leave_and_the_others_go_on():
+    levels = [0.0, 0.003, 0.01, 0.03, 0.1, 0.3]
+    arms = [arm("sgd", "SGD", levels), arm("hd", "SGDHD", levels, hypergrad_lr=1e-3)]
+    study = declare(arms, *MODELS["cnn"], stop={"when": "targets"}, trace={"points": 7})
+    fused, plain = both(study)
+    assert_equal(fused, plain)
+    assert len({r.steps_run for r in fused}) > 3
+
+
+def test_single_precision_gives_the_same_outcomes_and_first_passages():
+    levels = [0.0, 1e-4, 1e-2, 0.1]
+    arms = [
+        arm("hd", "SGDHD", levels, hypergrad_lr=[1e-4, 1e-2]),
+        arm("wild", "SGDHD", [1.0], hypergrad_lr=1e6),
+    ]
+    assert_equal(*both(declare(arms, dtype="float32", steps=100)), rel=1e-3)
+
+
+def test_a_non_finite_lr_ends_the_cell_at_its_step():
+    study = declare(
+        [arm("hd", "SGDHD", [0.1, 1e-3], hypergrad_lr=[1e300, 1e-3])], "mlp", {"width": 8}
+    )
+    fused, plain = both(study)
+    assert_equal(fused, plain)
+    assert sorted(r.outcome for r in fused) == ["completed", "completed", "diverged", "diverged"]
+
+
+@pytest.mark.parametrize("model", ["recurrent", "picky"])
+def test_what_cannot_train_together_trains_one_by_one(model):
+    levels = [0.0, 0.01, 1e4]
+    study = declare([arm("sgd", "SGD", levels)], f"fused_models:{model}", steps=20)
+    fused = list(PackTraining(study, cells_of(study), "cpu", 1, "fused"))
+    plain = list(PackTraining(study, cells_of(study), "cpu", 1, "plain"))
+    assert fused == plain
+    outcomes = [r.outcome for r in fused]
+    assert outcomes[:2] == ["completed"] * 2
+    if model == "picky":
+        assert (outcomes[2], fused[2].error) == ("failed", "ArithmeticError: large outputs")
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_out_of_memory_halves_the_pack(times, tmp_path, caplog):
+    marker = tmp_path / "marker"
+    marker.write_text("")
+    settings = {"marker": str(marker), "times": times}
+    study = declare(
+        [arm("sgd", "SGD", [0.0, 0.1, 0.2, 0.3])], "fused_models:hungry", settings, steps=20
+    )
+    hungry = list(PackTraining(study, cells_of(study), "cpu", 1, "fused"))
+    assert [len(r.trace) > 0 for r in hungry] == [True] * 4
+    assert [r.outcome for r in hungry] == ["completed"] * 4
+    assert len(marker.read_text()) == times
+    halvings = [m for m in caplog.messages if m.startswith("out of memory: ")]
+    assert halvings[0] == "out of memory: 4 cells go on in two packs"
+    assert not any("one by one" in m for m in caplog.messages) or times == 3
+    assert math.isfinite(hungry[3].train_loss)
