@@ -73,7 +73,7 @@ def run(
             store.begin(study, train_size)
             store.write_run(provenance(executor, resources))
             packs = _plan(store, study, missing, opened, pack_size, wish)
-            with CellProgress(study.name, store.status(cells)) as progress:
+            with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                 opened.train(study, store, packs, progress)
     else:
         store.begin(study, train_size)

@@ -29,10 +29,12 @@ class CellProgress:
     Args:
         name: of the study.
         found: what the store had before.
+        to_train: number of cells that this run trains.
     """
 
-    def __init__(self, name: str, found: Status) -> None:
+    def __init__(self, name: str, found: Status, to_train: int) -> None:
         self._found = found
+        self._before = found.expected - to_train
         self._console = Console(stderr=True)
         self._next_line = time.monotonic() + LINE_EVERY_S
         self._bar = Progress(
@@ -48,7 +50,7 @@ class CellProgress:
         self._task = self._bar.add_task(
             name,
             total=found.expected,
-            completed=found.completed + found.diverged,
+            completed=self._before,
             diverged=found.diverged,
             failed=0,
         )
@@ -67,10 +69,9 @@ class CellProgress:
 
     def show(self, ended: Mapping[str, int]) -> None:
         """Show the cells that ended in this run so far, counted by outcome."""
-        before = self._found.completed + self._found.diverged
         self._bar.update(
             self._task,
-            completed=before + sum(ended.values()),
+            completed=self._before + sum(ended.values()),
             diverged=self._found.diverged + ended.get("diverged", 0),
             failed=ended.get("failed", 0),
         )

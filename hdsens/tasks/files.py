@@ -120,6 +120,8 @@ def broken_file(path: Path | str, rule: str) -> InputError:
 def _fetch(download: Download) -> Path:
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # an error is one line
+
     target = cache_folder() / download.path
     pooch.retrieve(
         download.url,

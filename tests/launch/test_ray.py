@@ -64,10 +64,12 @@ def inline(value):
 
 
 @pytest.mark.usefixtures("cluster")
-def test_inline_and_ray_give_the_same_numbers(small, tmp_path):
+@pytest.mark.parametrize("path", ["plain", "fused"])
+def test_inline_and_ray_give_the_same_numbers(small, tmp_path, path):
     small["task"] |= {"model": "cnn", "model_settings": {"width": 2, "dropout": 0.3}}
-    run(Study.from_dict(small), tmp_path / "inline", executor="inline", pack_size=5)
-    done = train(small, tmp_path / "ray", pack_size=5)
+    options = {"pack_size": 5, "path": path}  # a plan that no measurement decides
+    run(Study.from_dict(small), tmp_path / "inline", executor="inline", **options)
+    done = train(small, tmp_path / "ray", **options)
     assert done.status.whole
     same_numbers(tmp_path / "inline", tmp_path / "ray")
 
