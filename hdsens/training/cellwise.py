@@ -6,6 +6,7 @@ modules swapped here do better than vmap's own rules; all others are left to vma
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,9 +53,50 @@ class CellDropout(nn.Dropout):
         """As `nn.Dropout`, for the cell at hand."""
         if not self.training or self.p == 0:
             return input
-        return input * functional.dropout(torch.ones_like(input, requires_grad=False), self.p)
+        return input * _dropout_mask(input, input.shape, self.p)
 
 
+def run_chain(
+    layers: Sequence[nn.Module], weights: Mapping[nn.Module, Weights], x: Tensor
+) -> Tensor:
+    """A chain of layers on inputs `(n, ...)` that all cells share, without vmap.
+
+    Args:
+        layers: as `chain_of` gives them.
+        weights: stacked weight and bias of each linear layer.
+        x: the inputs; results have the cells first once a linear layer has been passed.
+    """
+    stacked = False
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            x = (_linear_of_own if stacked else _linear_of_shared)(x, *weights[layer])
+            stacked = True
+        elif isinstance(layer, nn.Flatten):
+            x = x.flatten(1 + stacked)
+        elif isinstance(layer, nn.Dropout):
+            if layer.training and layer.p > 0:
+                x = x * _dropout_mask(x, x.shape[stacked:], layer.p)
+        else:
+            x = layer(x)
+    return x
+
+
+def chain_of(model: nn.Module) -> tuple[nn.Module, ...] | None:
+    """The layers of a model that is nothing but a chain which `run_chain` knows; else None."""
+    if type(model) is nn.Sequential:
+        parts = [chain_of(child) for child in model]
+        return None if None in parts else tuple(layer for part in parts for layer in part or ())
+    flattens_all = type(model) is nn.Flatten and (model.start_dim, model.end_dim) == (1, -1)
+    known = flattens_all or type(model) in (*_SWAPS, *_SWAPS.values(), *_BY_ELEMENT)
+    return (model,) if known and not _has_hooks(model) else None
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+Weights = tuple[Tensor, Tensor | None]
+_BY_ELEMENT = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
 _SWAPS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: CellLinear, nn.Dropout: CellDropout}
 
 
@@ -86,6 +128,11 @@ class _Linear(torch.autograd.Function):
         if in_dims[0] is None:
             return _linear_of_shared(inputs, weights, biases), 0
         return _linear_of_own(inputs.movedim(in_dims[0], 0), weights, biases), 0
+
+
+def _dropout_mask(like: Tensor, shape: torch.Size, p: float) -> Tensor:
+    """What dropout multiplies a cell alone by: drawn in the order of its contiguous memory."""
+    return functional.dropout(torch.ones(shape, dtype=like.dtype, device=like.device), p)
 
 
 def _cells_first(tensor: Tensor, dim: int | None, n_cells: int) -> Tensor:

@@ -104,12 +104,12 @@ class Batches:
         epoch, index = divmod(step - 1, self.per_epoch)
         order = _order(self.seed, epoch, self.examples.n_train, self.examples.train.targets.device)
         rows = order[index * self.batch_size : (index + 1) * self.batch_size]
-        inputs = self.examples.train.inputs[rows]
+        inputs = self.examples.train.inputs.index_select(0, rows)
         if self.examples.augment is not None:
             generator = torch.Generator(inputs.device)
             generator.manual_seed(seed_for(self.seed, step, Purpose.AUGMENT))
             inputs = self.examples.augment(inputs, generator)
-        return Split(inputs, self.examples.train.targets[rows])
+        return Split(inputs, self.examples.train.targets.index_select(0, rows))
 
 
 @lru_cache(maxsize=2)

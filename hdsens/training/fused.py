@@ -15,7 +15,7 @@ from hdsens.training.fusable import optimizer_of, rule_of
 from hdsens.training.job import Job, evaluation_steps, trace_steps
 from hdsens.training.ledger import Ledger, Pair, Window
 from hdsens.training.optimizers import inv_sqrt_factor
-from hdsens.training.randomness import Purpose, seed_for
+from hdsens.training.randomness import Purpose, seed_for, seed_torch
 from hdsens.training.stack import Stack, evaluate_cells, losses_and_slopes
 from hdsens.training.update_rules import UpdateRule
 
@@ -57,6 +57,7 @@ class FusedRun:
         self.schedules = torch.tensor(
             [arm.schedule == "inv_sqrt" for arm in arms], device=job.device
         )
+        self.scheduled = any(arm.schedule != "none" for arm in arms)
         self.trained: tuple[str, ...] = ()
         self.rule: UpdateRule | None = None
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -72,7 +73,7 @@ class FusedRun:
             raise RuntimeError("the parameters that get a gradient must not differ by step")
         self.rule.step(list(gradients.values()))
         self._rows.append((losses, self.rule.lr, self.rule.finite()))
-        if self.schedules.any():
+        if self.scheduled:
             self.rule.lr = torch.where(
                 self.schedules, self.rule.lr * inv_sqrt_factor(self.step), self.rule.lr
             )
@@ -128,7 +129,7 @@ class FusedRun:
     def _backward(self, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
         """Each cell's minibatch loss, and the gradients of the parameters that have one."""
         self.stack.module.train()
-        torch.manual_seed(seed_for(self.cells[0].seed, self.step, Purpose.FORWARD))
+        seed_torch(seed_for(self.cells[0].seed, self.step, Purpose.FORWARD), self.job.device)
         logits = self.stack(batch.inputs)
         losses, slopes = losses_and_slopes(logits, batch.targets)
         parameters = self.stack.parameters

@@ -16,7 +16,7 @@ from hdsens.records import CellRecord, failure
 from hdsens.training.examples import Batches, Split
 from hdsens.training.job import Job, all_finite, evaluate, evaluation_steps, trace_steps
 from hdsens.training.optimizers import build_optimizer, build_schedule
-from hdsens.training.randomness import Purpose, seed_for
+from hdsens.training.randomness import Purpose, seed_for, seed_torch
 from hdsens.training.recorder import Recorder
 
 
@@ -128,7 +128,7 @@ class PlainRun:
         """Gradients of the minibatch's mean loss, in `p.grad`; the loss."""
         self.model.train()
         self.optimizer.zero_grad()
-        torch.manual_seed(seed_for(self.cell.seed, step, Purpose.FORWARD))
+        seed_torch(seed_for(self.cell.seed, step, Purpose.FORWARD), self.job.device)
         loss: Tensor = functional.cross_entropy(self.model(batch.inputs), batch.targets)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         return loss.item()

@@ -9,6 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 
 class Purpose(IntEnum):
@@ -29,3 +30,13 @@ def seed_for(seed: int, step: int, purpose: Purpose) -> int:
 def epoch_order(seed: int, epoch: int, n_examples: int) -> npt.NDArray[np.int64]:
     """The order in which an epoch (from 0) visits the examples, `(n_examples,)`."""
     return np.random.default_rng((seed, epoch, Purpose.BATCHES)).permutation(n_examples)
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the global generators that a model on the device draws from.
+
+    ``torch.manual_seed`` seeds those of every backend, which takes as long as a small step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

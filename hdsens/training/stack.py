@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from hdsens.training.cellwise import make_cellwise
+from hdsens.training.cellwise import chain_of, make_cellwise, run_chain
 from hdsens.training.examples import Split
 from hdsens.training.job import Evaluation
 
@@ -51,6 +51,8 @@ class Stack:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits `(n_cells, n, n_classes)` of inputs that all cells share `(n, *input_shape)`."""
+        if self._chain is not None:
+            return run_chain(self._chain, self._weights, inputs)
         logits: Tensor = self._over_cells(self.parameters, self.buffers, inputs)
         return logits
 
@@ -61,6 +63,21 @@ class Stack:
             parameters={n: p.detach()[rows].requires_grad_() for n, p in self.parameters.items()},
             buffers={n: b[rows] for n, b in self.buffers.items()},
         )
+
+    @cached_property
+    def _chain(self) -> tuple[nn.Module, ...] | None:
+        """The layers, where they are a simple chain; hooks and frozen weights are vmap's affair."""
+        layers = None if self.frozen else chain_of(self.module)
+        linear = [layer for layer in layers or () if isinstance(layer, nn.Linear)]
+        return layers if linear and len(set(linear)) == len(linear) else None
+
+    @cached_property
+    def _weights(self) -> dict[nn.Module, tuple[Tensor, Tensor | None]]:
+        return {
+            layer: (self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias"))
+            for name, layer in self.module.named_modules()
+            if isinstance(layer, nn.Linear)
+        }
 
     @cached_property
     def _over_cells(self):  # type: ignore[no-untyped-def] # torch types vmap as Callable

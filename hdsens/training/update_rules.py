@@ -39,6 +39,7 @@ class UpdateRule(ABC):
         self.clip = self._column(clips)
         self.parameters = _rows(parameters)
         self.directions: list[Tensor] | None = None
+        self._room: Tensor | None = None
         self.measures = any(s.get("hypergrad_lr", 0.0) != 0 for s in settings)
         self.decays = any(s["weight_decay"] != 0 for s in settings)
         self.clips = any(c > 0 for c in clips)
@@ -67,6 +68,7 @@ class UpdateRule(ABC):
     def keep(self, rows: Tensor, parameters: Sequence[Tensor]) -> None:
         """Go on with the cells of these rows alone, whose parameters are given."""
         self.parameters = _rows(parameters)
+        self._room = None
         for name in self._vectors():
             setattr(self, name, getattr(self, name)[rows])
         for name in ("directions", *self._states()):
@@ -82,10 +84,17 @@ class UpdateRule(ABC):
             x.mul_(share)
 
     def _adapt(self, g: Sequence[Tensor], u: Sequence[Tensor]) -> None:
-        products = [torch.linalg.vecdot(a, b) for a, b in zip(g, u, strict=True)]
+        products = [self._dot(a, b) for a, b in zip(g, u, strict=True)]
         slope = torch.stack(products).sum(0).double() * self._last_scale()
         change = self.hypergrad_lr * slope
         self.lr = self.lr + torch.where(self.hypergrad_lr == 0, 0.0, change)
+
+    def _dot(self, a: Tensor, b: Tensor) -> Tensor:
+        """Row by row; in memory that is kept, since fresh pages would cost more than the dot."""
+        if self._room is None or self._room.numel() < a.numel():
+            self._room = a.new_empty(max(p.numel() for p in self.parameters))
+        room = self._room[: a.numel()].view(a.shape)
+        return torch.mul(a, b, out=room).sum(1)
 
     @abstractmethod
     def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:

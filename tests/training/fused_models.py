@@ -24,12 +24,22 @@ class Residual(nn.Module):
 
     def forward(self, x):
         x = functional.relu(self.first(x.view(x.size(0), -1)))
+        x = functional.dropout(x, self.p, self.training)  # here examples come last in memory
         x = x + functional.dropout(self.block(x), self.p, self.training)
         return self.last(x) * self.frozen
 
 
 def residual(input_shape, n_classes, p=0.0):
     return Residual(math.prod(input_shape), n_classes, p)
+
+
+def dropout_mlp(input_shape, n_classes):
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Sequential(nn.Linear(math.prod(input_shape), 16), nn.Tanh(), nn.Dropout(0.4)),
+        nn.Linear(16, n_classes, bias=False),
+    )
 
 
 def norm_cnn(input_shape, n_classes):

@@ -47,6 +47,7 @@ MODELS = {
     "cnn": ("fused_models:norm_cnn", {}),
     "residual": ("fused_models:residual", {}),
     "dropout": ("fused_models:residual", {"p": 0.4}),
+    "chain": ("fused_models:dropout_mlp", {}),
 }
 
 
