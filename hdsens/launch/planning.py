@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 import hdsens.optim
-from hdsens.cells import Cell, expand
+from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
-from hdsens.packs import DEFAULT_SIZE, pack_cells
+from hdsens.packs import pack_cells
 from hdsens.store import Store
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
+from hdsens.training.fusable import obstacle
 from hdsens.training.optimizers import needs_closure
 
 
@@ -28,7 +30,7 @@ def describe(study: Study, pack_size: int | None) -> str:
     """
     check_study(study)
     cells = expand(study, examples_to_train(study.task))
-    packs = pack_cells(cells, study, pack_size or DEFAULT_SIZE)
+    packs = pack_cells(cells, study, pack_size or len(cells))
     counts = Counter(cell.arm for cell in cells)
     sizes = sorted({len(pack.cells) for pack in packs})
     steps = sorted({cell.steps for cell in cells})
@@ -42,7 +44,9 @@ def describe(study: Study, pack_size: int | None) -> str:
             f"seeds  {len(study.seeds)} confirmatory, {len(study.pilot_seeds)} pilot",
             *arms,
             f"cells  {len(cells)}, {_range(steps)} steps each",
-            f"packs  {len(packs)} of {_range(sizes)} cells, trained one by one by the plain loop",
+            f"packs  {len(packs)} of {_range(sizes)} cells"
+            + ("" if pack_size else ", or more and smaller: the first run measures what is faster"),
+            *_one_by_one(study),
         ]
     )
 
@@ -81,6 +85,19 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "data": data_names(),
         "optimizers": (*own, *(name for name in others if name not in own)),
     }
+
+
+def _one_by_one(study: Study) -> list[str]:
+    """The arms whose optimizers only the plain loop can train, and why."""
+    reasons = {
+        arm.name: {obstacle(arm, study.task, point) for point in islice(grid(arm), 1000)} - {None}
+        for arm in study.arms
+    }
+    return [
+        f"plain  {name}: trained one by one, because {', '.join(sorted(map(str, why)))}"
+        for name, why in reasons.items()
+        if why
+    ]
 
 
 def _factors(arm: Arm) -> str:
