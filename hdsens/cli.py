@@ -110,6 +110,8 @@ def run(
         path=path,
     )
     click.echo(_in_a_line(done.status))
+    if done.status.other:
+        click.echo(f"{done.status.other} cells of other versions of the study lie there unused")
     if not done.status.whole:
         click.echo(f"`hdsens status {done.folder}` says why; the same command trains them again")
     click.echo(f"report: {done.report}")

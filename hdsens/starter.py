@@ -11,7 +11,7 @@ from hdsens.study import Study
 
 _STARTER = """\
 # Does hypergradient descent need less tuning of the learning rate than SGD? `hdsens run` trains
-# each arm at each level of its factors with each seed; what a key means stands in the README.
+# each arm at each level of its factors with each seed; what a key means: docs/study-file.md.
 name = {name}
 seeds = 5
 

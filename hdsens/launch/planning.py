@@ -44,6 +44,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             f"seeds  {len(study.seeds)} confirmatory, {len(study.pilot_seeds)} pilot",
             *arms,
             f"cells  {len(cells)}, {_range(steps)} steps each",
+            *_found(study, cells),
             f"packs  {len(packs)} of {_range(sizes)} cells"
             + ("" if pack_size else ", or more and smaller: the first run measures what is faster"),
             *_one_by_one(study),
@@ -85,6 +86,15 @@ def known_names() -> dict[str, tuple[str, ...]]:
         "data": data_names(),
         "optimizers": (*own, *(name for name in others if name not in own)),
     }
+
+
+def _found(study: Study, cells: Sequence[Cell]) -> list[str]:
+    """How many cells need no training, where the default results folder has any."""
+    store = Store(Path("results") / study.name)
+    if not store.exists():
+        return []
+    found = store.status(cells)
+    return [f"found  {found.completed + found.diverged} of them have a result in {store.folder}"]
 
 
 def _one_by_one(study: Study) -> list[str]:

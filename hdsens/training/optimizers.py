@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import itertools
 import math
@@ -36,13 +37,19 @@ def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
             "optimizer",
             "must be a class of hdsens.optim or torch.optim, or 'package.module:Class'",
             path,
-            "e.g. SGD, SGDHD, Adam, AdamHD",
+            _closest(path),
         )
     if needs_closure(found):
         raise InputError(
             "optimizer", "must do its step without a closure", path, "choose a first-order one"
         )
     return found
+
+
+def _closest(path: str) -> str:
+    names = {name.lower(): name for name in (*hdsens.optim.__all__, *torch.optim.__all__)}
+    found = difflib.get_close_matches(path.lower().replace("-", ""), names, n=1)
+    return f"did you mean {names[found[0]]!r}?" if found else "e.g. SGD, SGDHD, Adam, AdamHD"
 
 
 def needs_closure(optimizer: type[torch.optim.Optimizer]) -> bool:

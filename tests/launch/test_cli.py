@@ -57,6 +57,8 @@ def test_from_new_study_to_report(tmp_path):
         "report: results/mine/report.html",
         "results/mine",
     ]
+    planned = hdsens("plan", "mine.toml", cwd=tmp_path).stdout
+    assert "found  28 of them have a result in results/mine\n" in planned
     for path in ("mine.toml", "results/mine"):
         after = hdsens("status", path, cwd=tmp_path)
         assert after.returncode == 0

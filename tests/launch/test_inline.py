@@ -145,6 +145,7 @@ def test_provenance_says_what_ran(small, tmp_path):
          "study 'small': task: model 'no_such_module:f' must"),
         (["arms", 0, "optimizer"], "SDG",
          "study 'small': arm 'sgd': optimizer must be a class of hdsens.optim or .*'SDG'"),
+        (["arms", 0, "optimizer"], "sgd-hd", "study 'small': .*; did you mean 'SGDHD'"),
         (["arms", 0, "optimizer"], "LBFGS",
          "study 'small': arm 'sgd': optimizer must do its step without a closure .*'LBFGS'"),
         (["arms", 0, "settings"], {"momentum": -1.0},
