@@ -53,7 +53,7 @@ LOADS = [
 ]
 
 
-def declare(load: Load, n_cells: int) -> Study:
+def declare(load: Load, n_cells: int, steps: int | None = None) -> Study:
     levels = [float(x) for x in np.geomspace(1e-5, 1e-1, n_cells)]
     return Study.from_dict(
         {
@@ -64,7 +64,7 @@ def declare(load: Load, n_cells: int) -> Study:
                 "model_settings": load.settings,
                 "data": "mnist",
                 "batch_size": 128,
-                "steps": load.steps,
+                "steps": steps or load.steps,
                 "weight_decay": 1e-4,
             },
             "trace": {"points": 10, "evaluate": [1.0]},

@@ -18,6 +18,7 @@ from hdsens.store import Store
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
+from hdsens.training.dry_run import explain_layers
 from hdsens.training.fusable import obstacle
 from hdsens.training.optimizers import needs_closure
 
@@ -47,6 +48,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             *_found(study, cells),
             f"packs  {len(packs)} of {_range(sizes)} cells"
             + ("" if pack_size else ", or more and smaller: the first run measures what is faster"),
+            f"layers {explain_layers(study)}",
             *_one_by_one(study),
         ]
     )

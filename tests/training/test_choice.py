@@ -9,6 +9,7 @@ from hdsens.errors import InputError
 from hdsens.study import Study
 from hdsens.training.check import examples_to_train
 from hdsens.training.choice import check_path, choose_packs
+from hdsens.training.dry_run import explain_layers
 from hdsens.training.fusable import obstacle
 
 
@@ -96,3 +97,21 @@ def test_a_model_that_trains_otherwise_in_a_pack_takes_the_plain_loop(model, rea
 def test_another_path_is_refused():
     with pytest.raises(InputError, match=r"^--path must be auto, fused or plain \(got 'vmap'\)$"):
         check_path("vmap")
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("logreg", "Linear cell-aware; Flatten as they are"),
+        ("cnn", "Linear cell-aware; Conv2d, ReLU, MaxPool2d, Flatten vmap"),
+        ("fused_models:dropout_mlp", "Dropout, Linear cell-aware; Flatten, Tanh as they are"),
+    ],
+)
+def test_a_plan_shows_how_each_kind_of_layer_runs(model, text):
+    assert explain_layers(declare(ARMS, model)) == text
+
+
+def test_a_plan_says_that_and_why_a_model_takes_the_plain_loop():
+    text = explain_layers(declare(ARMS, "fused_models:recurrent"))
+    assert text.startswith("the plain loop, because together: ")
+    assert "lstm" in text

@@ -1,0 +1,29 @@
+"""How a pack would run a study's model, found without data."""
+
+from __future__ import annotations
+
+import torch
+
+from hdsens.study import Study
+from hdsens.tasks.data import input_shape
+from hdsens.tasks.models import build_model
+from hdsens.training.cellwise import layers_by_way
+from hdsens.training.environment import training_environment
+from hdsens.training.stack import Stack
+
+_CLASSES = 10  # any number shows how layers run
+
+
+def explain_layers(study: Study) -> str:
+    """How a pack would run the layers of the study's model, or why it cannot; two examples of 0."""
+    task = study.task
+    shape = input_shape(task.data, task.data_settings)
+    with training_environment(getattr(torch, task.dtype), torch.get_num_threads()):
+        try:
+            model = build_model(task.model, task.model_settings, shape, _CLASSES)
+            ways = layers_by_way(model)
+            logits = Stack.of(model.train(), 2)(torch.zeros(2, *shape))
+            torch.autograd.backward(logits, torch.ones_like(logits))
+        except Exception as error:  # whatever a user's model raises under vmap
+            return f"the plain loop, because together: {type(error).__name__}: {error}"
+    return "; ".join(f"{', '.join(kinds)} {way}" for way, kinds in ways.items() if kinds)
