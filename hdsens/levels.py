@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -73,7 +72,7 @@ def _level(value: object) -> Level:
 def _number(value: object) -> float:
     if not isinstance(value, int | float):
         raise rule_broken("must be numbers, booleans or text", value, remedy="e.g. [0.0, 1e-4]")
-    if not math.isfinite(value):
+    if not abs(value) <= 1e308:
         raise rule_broken("must be finite", value, remedy="name a finite level")
     return float(value) + 0.0  # -0.0 becomes 0.0
 

@@ -63,10 +63,15 @@ ArmName = Annotated[str, BeforeValidator(printable_name)]
 ColumnName = Annotated[str, BeforeValidator(identifier)]
 
 
+MAX_SEEDS = 1_000_000
+
+
 def _seeds(value: object) -> object:
     """`10` means 0..9; a list means itself."""
     if isinstance(value, bool) or not isinstance(value, int | list | tuple | range):
         raise rule_broken("must be a count or a list of whole numbers", remedy="e.g. seeds = 10")
+    if isinstance(value, int) and value > MAX_SEEDS:
+        raise rule_broken(f"must be at most {MAX_SEEDS}", remedy="name fewer seeds")
     seeds = tuple(range(value)) if isinstance(value, int) else tuple(value)
     if not seeds:
         raise rule_broken("must hold at least one seed", remedy="e.g. seeds = 10")

@@ -13,7 +13,7 @@ import torch
 import hdsens.optim
 from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
-from hdsens.packs import pack_cells
+from hdsens.packs import DEFAULT_SIZE, pack_cells
 from hdsens.store import Store
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
@@ -29,9 +29,11 @@ def describe(study: Study, pack_size: int | None) -> str:
     Raises:
         InputError: the study breaks a rule.
     """
+    if pack_size is not None and pack_size < 1:
+        raise InputError("--pack-size", "must be >= 1", pack_size)
     check_study(study)
     cells = expand(study, examples_to_train(study.task))
-    packs = pack_cells(cells, study, pack_size or len(cells))
+    packs = pack_cells(cells, study, DEFAULT_SIZE if pack_size is None else pack_size)
     counts = Counter(cell.arm for cell in cells)
     sizes = sorted({len(pack.cells) for pack in packs})
     steps = sorted({cell.steps for cell in cells})
@@ -46,8 +48,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             *arms,
             f"cells  {len(cells)}, {_range(steps)} steps each",
             *_found(study, cells),
-            f"packs  {len(packs)} of {_range(sizes)} cells"
-            + ("" if pack_size else ", or more and smaller: the first run measures what is faster"),
+            f"packs  {len(packs)} of {_range(sizes)} cells",
             f"layers {explain_layers(study)}",
             *_one_by_one(study),
         ]

@@ -109,7 +109,7 @@ def check_optimizers(study: Study) -> None:
                 build_optimizer([torch.nn.Parameter(torch.zeros(1))], arm, study.task, factors)
             except InputError as error:
                 raise error.within(thing) from None
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # whatever a person's own optimizer raises
                 raise InputError(
                     f"{thing}: optimizer {arm.optimizer}",
                     f"refuses its arguments: {error}",
