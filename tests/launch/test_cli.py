@@ -84,8 +84,8 @@ def test_plan_says_which_arms_only_the_plain_loop_can_train(small, tmp_path):
     small["arms"].append({"name": "w", "optimizer": "AdamW", "lr": 0.1})
     write_toml(small, tmp_path / "small.toml")
     lines = hdsens("plan", "small.toml", cwd=tmp_path).stdout.splitlines()
-    assert lines[-2].startswith("packs  4 of 1 to 9 cells")
-    assert lines[-1].startswith("plain  w: trained one by one, because AdamW has no fused form")
+    assert any(line.startswith("packs  4 of 1 to 9 cells") for line in lines)
+    assert "plain  w: trained one by one, because AdamW has no fused form" in lines
 
 
 def test_diff_says_what_changed_with_its_exit_status(small, tmp_path):
