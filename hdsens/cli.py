@@ -109,6 +109,8 @@ def run(
         pack_size=pack_size,
         path=path,
     )
+    for note in done.notes:
+        click.echo(f"note: {note}")
     click.echo(_in_a_line(done.status))
     if done.status.other:
         click.echo(f"{done.status.other} cells of other versions of the study lie there unused")

@@ -11,6 +11,7 @@ from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
 from hdsens.launch.address import prepare
 from hdsens.launch.inline import inline_executor
+from hdsens.launch.notes import notes
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Executor, Resources
@@ -26,11 +27,19 @@ EXECUTORS = ("ray", "inline")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run leaves: the results folder, its page, and how far the study is."""
+    """What a run leaves.
+
+    Attributes:
+        folder: the results.
+        report: their page.
+        status: how far the study is.
+        notes: doubts about the study, a line each.
+    """
 
     folder: Path
     report: Path
     status: Status
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -80,7 +89,8 @@ def run(
     report = store.folder / "report.html"
     if not report.exists() or report.stat().st_mtime < store.changed_at():
         _write_report(store, report)
-    return RunSummary(store.folder, report, store.status(cells))
+    doubts = notes(study, cells, train_size)
+    return RunSummary(store.folder, report, store.status(cells), doubts)
 
 
 def _plan(

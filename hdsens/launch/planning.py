@@ -13,6 +13,7 @@ import torch
 import hdsens.optim
 from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
+from hdsens.launch.notes import notes
 from hdsens.packs import DEFAULT_SIZE, pack_cells
 from hdsens.store import Store
 from hdsens.study import Arm, Study
@@ -20,7 +21,7 @@ from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
 from hdsens.training.dry_run import explain_layers
 from hdsens.training.fusable import obstacle
-from hdsens.training.optimizers import needs_closure
+from hdsens.training.optimizers import trains_any_model
 
 
 def describe(study: Study, pack_size: int | None) -> str:
@@ -32,7 +33,8 @@ def describe(study: Study, pack_size: int | None) -> str:
     if pack_size is not None and pack_size < 1:
         raise InputError("--pack-size", "must be >= 1", pack_size)
     check_study(study)
-    cells = expand(study, examples_to_train(study.task))
+    train_size = examples_to_train(study.task)
+    cells = expand(study, train_size)
     packs = pack_cells(cells, study, DEFAULT_SIZE if pack_size is None else pack_size)
     counts = Counter(cell.arm for cell in cells)
     sizes = sorted({len(pack.cells) for pack in packs})
@@ -51,6 +53,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             f"packs  {len(packs)} of {_range(sizes)} cells",
             f"layers {explain_layers(study)}",
             *_one_by_one(study),
+            *(f"note   {note}" for note in notes(study, cells, train_size)),
         ]
     )
 
@@ -81,7 +84,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
         for name, kind in found
         if issubclass(kind, torch.optim.Optimizer)
         and kind is not torch.optim.Optimizer
-        and not needs_closure(kind)
+        and trains_any_model(kind)
     ]
     own = [n for n in hdsens.optim.__all__ if inspect.isclass(getattr(hdsens.optim, n))]
     return {

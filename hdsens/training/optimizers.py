@@ -97,16 +97,17 @@ def inv_sqrt_factor(taken: int) -> float:
 
 
 def check_optimizers(study: Study) -> None:
-    """Build the optimizer of each grid point (at most the first 1,000 an arm) on one number.
+    """Build the optimizer of each grid point (at most the first 1,000 an arm) and take a step.
 
     Raises:
-        InputError: an unknown optimizer, or arguments that it refuses.
+        InputError: an unknown optimizer, arguments that it refuses, or a step that it cannot take.
     """
     for arm in study.arms:
         thing = f"study {study.name!r}: arm {arm.name!r}"
         for factors in itertools.islice(grid(arm), _POINTS_CHECKED):
+            weight = _weight()
             try:
-                build_optimizer([torch.nn.Parameter(torch.zeros(1))], arm, study.task, factors)
+                optimizer = build_optimizer([weight], arm, study.task, factors)
             except InputError as error:
                 raise error.within(thing) from None
             except Exception as error:  # whatever a person's own optimizer raises
@@ -116,6 +117,32 @@ def check_optimizers(study: Study) -> None:
                     {**arm.settings, **factors},
                     "mend the arm's settings or factors",
                 ) from None
+            try:
+                optimizer.step()
+            except Exception as error:
+                raise InputError(
+                    f"{thing}: optimizer {arm.optimizer}",
+                    f"must take a step on a vector with a dense gradient: {error}",
+                    remedy="choose another optimizer, see `hdsens list`",
+                ) from None
+
+
+def trains_any_model(optimizer: type[torch.optim.Optimizer]) -> bool:
+    """Whether it steps on a vector with a dense gradient, as it is; Muon and SparseAdam do not."""
+    if needs_closure(optimizer):
+        return False
+    try:
+        optimizer([_weight()], lr=0.1).step()  # type: ignore[call-arg] # each has an lr
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _weight() -> torch.nn.Parameter:
+    """In float64, where no lr overflows: in training that is divergence, not bad input."""
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    weight.grad = torch.ones_like(weight)
+    return weight
 
 
 def _accepts(function: Any, argument: str) -> bool:

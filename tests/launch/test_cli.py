@@ -167,6 +167,8 @@ def test_list_names_what_a_study_can_name(tmp_path):
     assert lines[1] == "data: digits, mnist, fashion_mnist, cifar10, cifar10_small"
     assert lines[2].startswith("optimizers: SGDHD, AdamHD, ")
     assert "LBFGS" not in lines[2]  # it needs a closure
+    assert "Muon" not in lines[2]  # it takes no vectors
+    assert "SparseAdam" not in lines[2]  # it takes no dense gradients
 
 
 def test_importing_is_light():

@@ -152,6 +152,8 @@ def test_provenance_says_what_ran(small, tmp_path):
          "study 'small': arm 'sgd': optimizer SGD refuses its arguments: Invalid momentum value"),
         (["arms", 0, "settings"], {"momentun": 0.5},
          "study 'small': arm 'sgd': optimizer SGD refuses its arguments: .*'momentun'"),
+        (["arms", 0, "optimizer"], "Muon",
+         "study 'small': arm 'sgd': optimizer Muon refuses its arguments: Muon only supports 2D"),
         (["arms", 0, "optimizer"], "Rprop",
          "study 'small': arm 'sgd': optimizer Rprop must take weight_decay"),
     ],

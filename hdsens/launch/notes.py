@@ -1,0 +1,54 @@
+"""What a person may not have meant, though no rule forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hdsens.cells import Cell
+from hdsens.study import Arm, Study
+
+_BASES = {"SGDHD": ("SGD", "SGDHD"), "AdamHD": ("Adam", "AdamW", "AdamHD")}
+_HD_ONLY = {"rule", "lr_bounds", "transition", "decoupled_weight_decay"}
+
+
+def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ...]:
+    """One line for each doubt about a study."""
+    arms = {arm.name: arm for arm in study.arms}
+    pairs = [(arm, arms[arm.baseline]) for arm in study.arms if arm.baseline is not None]
+    return (
+        *_about_batches(cells, train_size),
+        *(note for arm, base in pairs for note in _about_pair(arm, base)),
+    )
+
+
+def _about_batches(cells: Sequence[Cell], train_size: int) -> list[str]:
+    sizes = sorted({cell.batch_size for cell in cells if cell.batch_size > train_size})
+    return [
+        f"batch_size {size} is more than the {train_size} training examples: each step uses all"
+        for size in sizes
+    ]
+
+
+def _about_pair(arm: Arm, base: Arm) -> list[str]:
+    thing = f"arm {arm.name!r} ({arm.optimizer}) is compared with {base.name!r} ({base.optimizer})"
+    found = []
+    if base.optimizer not in _BASES.get(arm.optimizer, (base.optimizer,)):
+        found.append(f"{thing}, which follows another update rule")
+    different = _different(_stated(arm), _stated(base))
+    if different:
+        found.append(f"{thing}, which has other settings: {', '.join(different)}")
+    return found
+
+
+def _stated(arm: Arm) -> dict[str, Any]:
+    fixed = {"schedule": arm.schedule, "clip_grad_norm": arm.clip_grad_norm, **arm.settings}
+    return {name: value for name, value in fixed.items() if name not in _HD_ONLY}
+
+
+def _different(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} = {ours.get(name, 'default')} here, {theirs.get(name, 'default')} there"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
