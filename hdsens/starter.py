@@ -13,7 +13,7 @@ _STARTER = """\
 # Does hypergradient descent need less tuning of the learning rate than SGD? `hdsens run` trains
 # each arm at each level of its factors with each seed; what a key means: docs/study-file.md.
 name = {name}
-seeds = 5
+seeds = 10                        # fewer train faster, but a verdict on lr = 0 needs 10
 
 [task]
 model = "mlp"                     # or logreg, cnn, vgg16_bn, "package.module:factory"
@@ -21,6 +21,10 @@ model_settings = {{ width = 64 }}
 data = "digits"                   # or mnist, fashion_mnist, cifar10, "package.module:factory"
 batch_size = 128
 epochs = 10
+
+[protocol]                        # fixed before the seeds above run; leave it out to explore
+pilot_seeds = [100, 101, 102]     # they choose the best lr; the others judge
+primary = {{ sgd_hd = {{ hypergrad_lr = 1e-3 }} }}
 
 [[arms]]
 name = "sgd"

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from hdsens.store import Status
 
@@ -40,11 +41,11 @@ class CellProgress:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("cells · {task.fields[diverged]} diverged · {task.fields[failed]} failed ·"),
-            TimeElapsedColumn(),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
+            TextColumn("{task.fields[diverged]} diverged · {task.fields[failed]} failed ·"),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
             TextColumn("· left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
             console=self._console,
         )
         self._task = self._bar.add_task(

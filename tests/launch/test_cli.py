@@ -42,29 +42,29 @@ def test_from_new_study_to_report(tmp_path):
     assert (made.returncode, made.stdout) == (0, "wrote mine.toml; now: hdsens run mine.toml\n")
     text = (tmp_path / "mine.toml").read_text()
     (tmp_path / "mine.toml").write_text(
-        text.replace("seeds = 5", "seeds = 1").replace("epochs = 10", "steps = 3")
+        text.replace("seeds = 10 ", "seeds = 1 ").replace("epochs = 10", "steps = 3")
     )
     plan = hdsens("plan", "mine.toml", cwd=tmp_path).stdout
-    assert "cells  28, 3 steps each" in plan
+    assert "cells  112, 3 steps each" in plan
     before = hdsens("status", "mine.toml", cwd=tmp_path)
     assert before.returncode == 1
-    assert "missing         28" in before.stdout
+    assert "missing        112" in before.stdout
     assert not (tmp_path / "results").exists()
     ran = hdsens("run", "mine.toml", "--executor", "inline", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines() == [
-        "28 cells: 28 completed, 0 diverged, 0 failed, 0 missing",
+        "112 cells: 112 completed, 0 diverged, 0 failed, 0 missing",
         "report: results/mine/report.html",
         "results/mine",
     ]
     planned = hdsens("plan", "mine.toml", cwd=tmp_path).stdout
-    assert "found  28 of them have a result in results/mine\n" in planned
+    assert "found  112 of them have a result in results/mine\n" in planned
     for path in ("mine.toml", "results/mine"):
         after = hdsens("status", path, cwd=tmp_path)
         assert after.returncode == 0
         assert after.stdout.splitlines()[1:] == [
-            "expected        28",
-            "completed       28",
+            "expected       112",
+            "completed      112",
             "diverged         0",
             "failed           0",
             "missing          0",
@@ -77,7 +77,7 @@ def test_from_new_study_to_report(tmp_path):
     assert (tmp_path / "tables" / "mine-regret.csv").read_text().count("\n") == 29
     judged = hdsens("verdict", "results/mine", cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
-    assert judged.stdout.startswith("Verdict (exploratory)\n")
+    assert judged.stdout.startswith("Verdict (confirmatory)\n")
 
 
 def test_plan_says_which_arms_only_the_plain_loop_can_train(small, tmp_path):
