@@ -23,6 +23,7 @@ from hdsens.store.parts import (
     Part,
     check_part,
     list_parts,
+    part_of,
     read_label,
     read_part,
     write_part,
@@ -33,6 +34,7 @@ from hdsens.store.rows import first_rows, lost_traces, owned, settled, traces_of
 MAX_CELLS = 50_000
 MAX_TRACE_ROWS = 2_000_000
 ABANDONED_S = 86_400.0
+"""After so long nobody is still writing."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,17 @@ def _delete(place: Place, cells: Sequence[Part]) -> None:
 
 
 def _delete_abandoned(place: Place) -> None:
-    """Temporary files of writers that were killed a day ago or more."""
+    """What writers that were killed left: temporary files, and traces that nothing commits."""
     for file, entry in place.entries("parts").items():
-        if file.startswith(".") and entry.changed < time.time() - ABANDONED_S:
-            place.delete(f"parts/{file}")
+        if entry.changed < time.time() - ABANDONED_S:
+            part = part_of(file)
+            uncommitted = part is not None and part.kind == "traces" and not _committed(place, part)
+            if file.startswith(".") or uncommitted:
+                place.delete(f"parts/{file}")
+
+
+def _committed(place: Place, traces: Part) -> bool:
+    return place.entry(traces.of("cells").name) is not None
 
 
 def _kind(place: Place, kind: str) -> list[Part]:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+from pyarrow import fs
 
 from hdsens.errors import InputError
 
@@ -182,8 +183,6 @@ class Bucket(Place):
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        from pyarrow import fs  # only who uses object stores pays for it
-
         with self._reachable():
             system, prefix = fs.FileSystem.from_uri(self.uri)
         return system, prefix.rstrip("/")
@@ -212,8 +211,6 @@ class Bucket(Place):
 
     def entry(self, name: str) -> Entry | None:
         """Size and time of an object."""
-        from pyarrow import fs
-
         with self._reachable():
             system, path = self._path(name)
             found = system.get_file_info(path)
@@ -221,8 +218,6 @@ class Bucket(Place):
 
     def entries(self, folder: str) -> dict[str, Entry]:
         """The objects directly under a prefix."""
-        from pyarrow import fs
-
         with self._reachable():
             system, path = self._path(folder)
             found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from store_cases import cells_of, pack, record
+from conftest import SMALL
+from store_cases import N_TRAIN, cells_of, pack, record
 
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.cli import cli
+from hdsens.packs import pack_cells
 from hdsens.records import failure
-from hdsens.store import Store, read_results
+from hdsens.store import read_results
 
 REMEDY = "; `hdsens run` sets it aside and trains again what is lost"
 
@@ -31,6 +33,16 @@ def full(store, small):
 
 def parts(store, kind):
     return sorted((store.folder / "parts").glob(f"{kind}-*.parquet"))
+
+
+def mend(store):
+    for damage in store.damage():
+        store.set_aside(damage)
+
+
+def missing(store, data):
+    found = store.outcomes()
+    return [cell for cell in cells_of(data) if cell.cell_id not in found]
 
 
 def cut(path):
@@ -113,9 +125,7 @@ CASES = [("cells", d) for d in (*DAMAGES, *OF_CELLS)] + [("traces", d) for d in 
 
 
 @pytest.mark.parametrize(("kind", "damage"), CASES)
-def test_readers_name_a_damaged_part_and_a_run_trains_its_cells_again(
-    full, small, kind, damage, caplog
-):
+def test_readers_name_a_damaged_part_and_a_run_trains_its_cells_again(full, small, kind, damage):
     do, rule = {**DAMAGES, **OF_CELLS}[damage]
     part = parts(full, kind)[0]
     do(part)
@@ -128,18 +138,32 @@ def test_readers_name_a_damaged_part_and_a_run_trains_its_cells_again(
         assert str(caught.value).isprintable()
     found = full.damage()
     assert [str(one.error)[: len(message)] for one in found] == [message]
-    before = sorted(p.read_bytes() for p in part.parent.iterdir() if p.is_file())
-    with caplog.at_level(logging.WARNING):
-        done = run(Study.from_dict(small), full.folder, executor="inline")
-    assert done.status.whole
-    assert str(part) in caplog.text
-    assert f"set aside as parts/{part.name}.damaged" in caplog.text
+    mend(full)
+    assert part.with_name(part.name + ".damaged").exists()
     assert not full.damage()
-    assert len(read_cells(full.folder)) == 18
-    # The cells of the other pack were not trained: their loss is the made up one.
-    assert (read_cells(full.folder)["train_loss"] == 1.0).sum() == 9
-    after = [p.read_bytes() for p in part.parent.iterdir() if p.is_file()]
-    assert all(content in after for content in before)  # nothing was deleted
+    # The other pack keeps its results, and this one is missing until it has some.
+    assert full.status(cells_of(small)).missing == 9
+    full.append(Study.from_dict(small), pack(*map(record, missing(full, small))))
+    assert full.status(cells_of(small)).whole
+    assert len(read_traces(full.folder)) == 36
+
+
+@pytest.mark.parametrize("kind", ["cells", "traces", "failed"])
+def test_a_run_sets_a_damaged_part_aside_says_so_and_trains_its_cells(full, small, kind, caplog):
+    if kind == "failed":
+        full.append(Study.from_dict(small), pack(failure(cells_of(small)[0], "x")))
+    part = parts(full, kind)[0]
+    cut(part)
+    content = part.read_bytes()
+    with caplog.at_level(logging.WARNING):
+        assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
+    assert f"file {str(part)!r} must be readable Parquet: " in caplog.text
+    assert f"set aside as parts/{part.name}.damaged" in caplog.text
+    assert part.with_name(part.name + ".damaged").read_bytes() == content
+    cells = read_cells(full.folder)
+    assert len(cells) == 18
+    made_up = (cells["train_loss"] == 1.0).sum()  # what was not trained again
+    assert made_up == (18 if kind == "failed" else 9)
 
 
 def test_fewer_rows_than_the_name_says_is_seen_by_a_check(full):
@@ -160,17 +184,9 @@ def test_lost_traces_are_noticed_everywhere(full, small):
     assert full.status(cells_of(small)).missing == 9
     (found,) = full.damage()
     assert (str(found.error), len(found.cells)) == (message, 9)
-    assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
+    mend(full)
+    full.append(Study.from_dict(small), pack(*map(record, missing(full, small))))
     assert set(read_traces(full.folder)["cell_id"]) == {c.cell_id for c in cells_of(small)}
-
-
-def test_a_damaged_failed_part_is_set_aside(full, small):
-    full.append(Study.from_dict(small), pack(failure(cells_of(small)[0], "x")))
-    cut(parts(full, "failed")[0])
-    with pytest.raises(InputError, match="must be readable Parquet"):
-        read_cells(full.folder)
-    assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
-    assert len(list((full.folder / "parts").glob("failed-*.damaged"))) == 1
 
 
 def test_traces_that_nothing_commits_are_read_by_nobody(full, small):
@@ -194,13 +210,14 @@ def test_a_trace_is_of_the_part_whose_row_counts(full, small):
 @pytest.mark.parametrize(
     "name", ["cells-1.parquet", "mine.parquet", "cells-" + "g" * 32 + ".parquet"]
 )
-def test_a_file_that_is_no_part_is_named_and_left_alone(full, small, name):
+def test_a_file_that_is_no_part_is_named_and_set_aside(full, name):
     foreign(full.folder / "parts" / name)
     (found,) = full.damage()
     assert f"{name!r}"[1:-1] in str(found.error)
     assert "must be named cells-, traces- or failed- and 32 hex digits" in str(found.error)
-    assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
-    assert (full.folder / "parts" / name).exists()
+    assert len(read_cells(full.folder)) == 18  # nothing reads it
+    mend(full)
+    assert (full.folder / "parts" / f"{name}.damaged").exists()
 
 
 newer = relabelled(lambda table, label: (table, label | {"schema_version": 99}))
@@ -212,11 +229,8 @@ def test_files_of_another_version_are_refused_and_not_touched(full, small, name)
         path = full.folder / "study.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
     else:
-        full.plan(cells_of(small), [])
         path = full.folder / "plan.parquet" if name == "plan" else parts(full, name)[0]
         if name == "plan":
-            from hdsens.packs import pack_cells
-
             full.plan(cells_of(small), pack_cells(cells_of(small), Study.from_dict(small)))
         newer(path)
     (found,) = full.damage()
@@ -244,18 +258,17 @@ PLANS = {
 
 
 @pytest.mark.parametrize("damage", PLANS)
-def test_a_damaged_plan_is_made_anew(tmp_path, small, damage):
-    study = Study.from_dict(small)
-    run(study, tmp_path, executor="inline")
-    PLANS[damage](tmp_path / "plan.parquet")
-    (found,) = Store(tmp_path).damage()
+def test_a_damaged_plan_is_named_and_set_aside(full, small, damage):
+    study, cells = Study.from_dict(small), cells_of(small)
+    full.plan(cells, pack_cells(cells, study))
+    PLANS[damage](full.folder / "plan.parquet")
+    (found,) = full.damage()
     assert found.name == "plan.parquet"
     assert "plan.parquet' must " in str(found.error)
-    assert len(read_cells(tmp_path)) == 18  # readers need no plan
-    small["arms"][0]["lr"].append(0.5)
-    assert run(Study.from_dict(small), tmp_path, executor="inline").status.whole
-    assert (tmp_path / "plan.parquet.damaged").exists()
-    assert not Store(tmp_path).damage()
+    assert len(read_cells(full.folder)) == 18  # readers need no plan
+    mend(full)
+    assert (full.folder / "plan.parquet.damaged").exists()
+    assert full.planned() == frozenset()
 
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -294,21 +307,23 @@ def test_a_damaged_study_is_named_and_a_run_writes_it_anew(full, small, content,
         assert isinstance(done.exception, InputError)
         assert str(done.exception).startswith(f"file {str(path)!r} {rule}")
         assert len(str(done.exception)) < 400
-    assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
+    mend(full)
     assert (full.folder / "study.json.damaged").exists()
+    full.begin(Study.from_dict(small), N_TRAIN)
     assert len(read_cells(full.folder)) == 18
 
 
 @pytest.mark.parametrize(("content", "rule"), [*DOCUMENTS, (b"{}", "must be the record of a run")])
-def test_a_damaged_record_of_a_run_is_named_and_set_aside(full, small, content, rule):
+def test_a_damaged_record_of_a_run_is_named_and_set_aside(full, content, rule):
     path = full.folder / "runs" / "20260101T000000-a.json"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         read_results(full.folder)
     assert str(caught.value).startswith(f"file {str(path)!r} {rule}")
     assert [one.name for one in full.damage()] == ["runs/20260101T000000-a.json"]
-    assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
+    mend(full)
     assert path.with_name(path.name + ".damaged").exists()
+    assert read_results(full.folder).runs == ()
 
 
 def test_status_check_says_what_is_damaged_and_what_a_run_would_train(full, small):
@@ -336,7 +351,8 @@ def test_status_check_says_what_is_damaged_and_what_a_run_would_train(full, smal
 def test_a_second_damaged_file_of_one_name_hides_no_first(full, small):
     for _ in range(3):
         cut(parts(full, "cells")[0])
-        assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
+        mend(full)
+        full.append(Study.from_dict(small), pack(*map(record, missing(full, small))))
     assert len(list((full.folder / "parts").glob("*.damaged*"))) == 3
 
 
@@ -348,13 +364,18 @@ def test_what_is_no_store_is_said_so(tmp_path):
             read_cells(place)
 
 
-@pytest.mark.parametrize("where", ["a\0b", "x" * 5000, "\udcff"])
-def test_a_path_that_cannot_be_is_bad_input(tmp_path, where, small):
-    for act in (read_cells, lambda out: run(Study.from_dict(small), out, executor="inline")):
-        try:
-            act(str(tmp_path / where))
-        except InputError as error:
-            assert str(error).isprintable()
-        else:
-            assert where == "\udcff"  # a name that is not Unicode is one all the same
-            shutil.rmtree(tmp_path / where, ignore_errors=True)
+@pytest.mark.parametrize("where", ["a\0b", "x" * 5000])
+@pytest.mark.parametrize("act", [
+    read_cells,
+    lambda out: run(Study.from_dict(SMALL), out, executor="inline"),
+], ids=["read", "run"])  # fmt: skip
+def test_a_path_that_cannot_be_is_bad_input(tmp_path, where, act):
+    with pytest.raises(InputError, match=r"results '.*' cannot be read: .*; check the path") as e:
+        act(tmp_path / where)
+    assert str(e.value).isprintable()
+
+
+def test_a_path_need_not_be_unicode(tmp_path, small):
+    done = run(Study.from_dict(small), tmp_path / "\udcff", executor="inline")
+    assert done.status.whole
+    assert len(read_cells(done.folder)) == 18
