@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,10 +14,26 @@ from hdsens.errors import InputError
 from hdsens.version import __version__
 
 if TYPE_CHECKING:
-    from hdsens.store import Status, Store
+    from collections.abc import Sequence
+
+    from hdsens.cells import Cell
+    from hdsens.store import Damage, Status, Store
+
+
+class _Location(click.ParamType):  # type: ignore[type-arg] # generic only in newest click
+    """A path, or the URI of an object store as it is."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        return value if "://" in str(value) else Path(value)
+
 
 STUDY = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(path_type=Path)
+RESULTS = _Location()
 
 
 def main() -> NoReturn:
@@ -63,7 +79,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("study", type=STUDY)
-@click.option("--out", type=FOLDER, help="Results folder.  [default: results/<study name>]")
+@click.option("--out", type=RESULTS, help="Results folder, or s3://…  [default: results/<study>]")
 @click.option("--executor", default="ray", show_default=True, help="ray or inline (this process).")
 @click.option("--address", help="Ray cluster to use.  [default: start one on this machine]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -73,7 +89,7 @@ def cli() -> None:
 @click.option("--path", default="plain", show_default=True, help="plain, fused or auto (measured).")
 def run(
     study: Path,
-    out: Path | None,
+    out: Path | str | None,
     executor: str,
     address: str | None,
     device: str,
@@ -84,9 +100,10 @@ def run(
 ) -> int:
     """Train the cells of STUDY that its results folder lacks, and write its report.
 
-    Results go to results/<study name>, or where --out says. The same command again goes on where
-    the last one ended, and trains nothing once all is there. A study file with more levels, seeds
-    or arms trains only what is new.
+    Results go to results/<study name>, or where --out says: a folder, s3://… or gs://…. The same
+    command again goes on where the last one ended, and trains nothing once all is there. A study
+    file with more levels, seeds or arms trains only what is new. Damaged files of the results are
+    set aside, and their cells train again.
 
     \b
     Exit status: 0 when every cell has a result, 1 when some are missing or failed, 2 for bad input.
@@ -138,36 +155,65 @@ def plan(study: Path, pack_size: int | None) -> None:
 
 
 @cli.command()
-@click.argument("path", type=FOLDER, metavar="STUDY|RESULTS")
-@click.option("--out", type=FOLDER, help="Results folder of STUDY, where it is not the default.")
-def status(path: Path, out: Path | None) -> int:
+@click.argument("path", type=RESULTS, metavar="STUDY|RESULTS")
+@click.option("--out", type=RESULTS, help="Results folder of STUDY, where it is not the default.")
+@click.option("--check", is_flag=True, help="Read every file, and name what is damaged.")
+def status(path: Path | str, out: Path | str | None, check: bool) -> int:
     """Count the cells of a study: expected, completed, diverged, failed, missing.
+
+    \b
+    Exit status: 0 when every cell has a result, 1 when some are missing or failed or, with
+    --check, when something is damaged; 2 for bad input.
 
     \b
     Example:
       hdsens status studies/quickstart.toml
-      hdsens status results/quickstart
+      hdsens status results/quickstart --check
     """
     from hdsens.launch.planning import store_of
 
     store, cells = store_of(path, out)
-    counts = store.status(cells)
+    damage = store.damage() if check else ()
+    counts = store.status(cells, {name for found in damage for name in found.aside})
     click.echo(f"results  {store.folder}")
     for name in ("expected", "completed", "diverged", "failed", "missing"):
         click.echo(f"{name:<9}{getattr(counts, name):>9}")
     if counts.other:
         click.echo(f"{'other':<9}{counts.other:>9}  cells of other versions of the study")
-    _explain(store)
-    return 0 if counts.whole else 1
+    if damage:
+        _show_damage(store, damage, cells)
+    else:
+        _explain(store)
+    return 0 if counts.whole and not damage else 1
 
 
 @cli.command()
-@click.argument("results", type=FOLDER, nargs=-1, required=True)
+@click.argument("results", type=RESULTS)
+def compact(results: Path | str) -> None:
+    """Merge the many small parts of RESULTS into few large ones, which read faster.
+
+    Safe to kill at any moment, and beside a run; `run` does it by itself above some hundred parts.
+
+    \b
+    Example:
+      hdsens compact results/quickstart
+    """
+    from hdsens.store import Store
+
+    store = Store(results)
+    store.study()
+    done = store.compact()
+    click.echo(f"{done.before} parts before, {done.after} after")
+    click.echo(store.folder)
+
+
+@cli.command()
+@click.argument("results", type=RESULTS, nargs=-1, required=True)
 @click.option("--out", type=FOLDER, help="HTML file.  [default: report.html in the first folder]")
 @click.option("--figures", type=FOLDER, help="Also write every figure there: SVG, PNG and PDF.")
 @click.option("--tables", type=FOLDER, help="Also write every table there: CSV and Markdown.")
 def report(
-    results: tuple[Path, ...], out: Path | None, figures: Path | None, tables: Path | None
+    results: tuple[Path | str, ...], out: Path | None, figures: Path | None, tables: Path | None
 ) -> None:
     """Write the report of one or several results folders: one HTML file that opens from disk.
 
@@ -177,8 +223,8 @@ def report(
       hdsens report results/logreg results/mlp --out both.html
       hdsens report results/quickstart --figures figures --tables tables
     """
-    from hdsens.report import write_figures, write_report, write_tables
-    from hdsens.store import read_results
+    from hdsens.report import render, write_figures, write_report, write_tables
+    from hdsens.store import Store, read_results
 
     read = [read_results(folder) for folder in results]
     try:
@@ -186,7 +232,10 @@ def report(
             write_figures(read, figures)
         if tables is not None:
             write_tables(read, tables)
-        click.echo(write_report(read, out or results[0] / "report.html"))
+        if out is not None:
+            click.echo(write_report(read, out))
+        else:
+            click.echo(Store(results[0]).write_page(render(read)))
     except OSError as error:
         raise InputError(
             f"file {str(error.filename)!r}",
@@ -196,8 +245,8 @@ def report(
 
 
 @cli.command()
-@click.argument("results", type=FOLDER, nargs=-1, required=True)
-def verdict(results: tuple[Path, ...]) -> None:
+@click.argument("results", type=RESULTS, nargs=-1, required=True)
+def verdict(results: tuple[Path | str, ...]) -> None:
     """Judge the claims about HD on one or several results folders, part by part.
 
     Each part is supported, refuted or inconclusive; a study without [protocol] gives an
@@ -217,9 +266,9 @@ def verdict(results: tuple[Path, ...]) -> None:
 
 
 @cli.command()
-@click.argument("before", type=FOLDER)
-@click.argument("after", type=FOLDER)
-def diff(before: Path, after: Path) -> int:
+@click.argument("before", type=RESULTS)
+@click.argument("after", type=RESULTS)
+def diff(before: Path | str, after: Path | str) -> int:
     """Compare two results of the same study: which cells changed, and is it more than seed noise?
 
     \b
@@ -272,6 +321,20 @@ def _in_a_line(counts: Status) -> str:
     return (
         f"{counts.expected} cells: {counts.completed} completed, {counts.diverged} diverged, "
         f"{counts.failed} failed, {counts.missing} missing"
+    )
+
+
+def _show_damage(store: Store, damage: Sequence[Damage], cells: Sequence[Cell]) -> None:
+    """What cannot be used, and what a run trains again because of it."""
+    for found in damage:
+        click.echo(f"damaged: {found.error}")
+    aside = {name for found in damage for name in found.aside}
+    outcomes = store.outcomes(aside)
+    gone = [c.cell_id for c in cells if outcomes.get(c.cell_id, "failed") == "failed"]
+    lost = set(gone) & {cell_id for found in damage for cell_id in found.cells}
+    click.echo(
+        f"a run would train {len(gone)} cells: {len(lost)} known to have been in damaged files, "
+        f"{len(gone) - len(lost)} failed, missing, or in files that cannot be read"
     )
 
 

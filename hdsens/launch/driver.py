@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Executor, Resources
 from hdsens.packs import Pack
-from hdsens.store import Status, Store, read_results
+from hdsens.store import Location, Status, Store, as_location, read_results
 from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
 from hdsens.training.choice import PathWish, check_path
 from hdsens.training.environment import resolve_device
 
 EXECUTORS = ("ray", "inline")
+COMPACT_ABOVE = 300
+"""Parts; a run that leaves more compacts them."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,15 @@ class RunSummary:
         notes: doubts about the study, a line each.
     """
 
-    folder: Path
-    report: Path
+    folder: Location
+    report: Location
     status: Status
     notes: tuple[str, ...] = ()
 
 
 def run(
     study: Study | str | Path,
-    out: str | Path | None = None,
+    out: Location | None = None,
     *,
     executor: str = "ray",
     address: str | None = None,
@@ -56,7 +61,7 @@ def run(
 
     Args:
         study: a study, or the path of a study file.
-        out: results folder; `results/<study name>` when None.
+        out: results folder or `s3://…`, `gs://…`; `results/<study name>` when None.
         executor: `ray` (Ray Tune, one trial a pack) or `inline` (this process).
         address: of a running Ray cluster; None starts one on this machine.
         resources: what a pack may use.
@@ -73,8 +78,9 @@ def run(
     resolve_device(resources.device)
     check_study(study)
     train_size = examples_to_train(study.task)
-    store = Store(Path(out) if out is not None else Path("results") / study.name)
+    store = Store(Path("results") / study.name if out is None else as_location(out))
     cells = expand(study, train_size)
+    _set_aside(store)
     missing = _missing(store, cells)
     if missing:
         fetch_data(study)
@@ -86,11 +92,10 @@ def run(
                 opened.train(study, store, packs, progress)
     else:
         store.begin(study, train_size)
-    report = store.folder / "report.html"
-    if not report.exists() or report.stat().st_mtime < store.changed_at():
-        _write_report(store, report)
+    if store.part_count() > COMPACT_ABOVE:
+        store.compact()
     doubts = notes(study, cells, train_size)
-    return RunSummary(store.folder, report, store.status(cells), doubts)
+    return RunSummary(store.folder, _write_report(store), store.status(cells), doubts)
 
 
 def _plan(
@@ -107,17 +112,27 @@ def _plan(
     return store.plan(cells, executor.arrange(study, fresh, pack_size, path) if fresh else ())
 
 
-def _write_report(store: Store, report: Path) -> None:
-    from hdsens.report import write_report  # workers import this package and draw nothing
+def _write_report(store: Store) -> Location:
+    """The page, written again unless it is newer than all results."""
+    if store.page_is_current():
+        return store.page
+    from hdsens.report import render  # workers import this package and draw nothing
 
-    write_report([read_results(store.folder)], report)
+    return store.write_page(render([read_results(store.folder)]))
+
+
+def _set_aside(store: Store) -> None:
+    """Rename what is damaged, so that its cells train again."""
+    if not store.exists():
+        return
+    for damage in store.damage():
+        for name in store.set_aside(damage):
+            _log.warning("%s", damage.error)
+            _log.warning("set aside as %s", name)
 
 
 def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
     """Cells without a result; a failed cell is one of them."""
-    if not store.exists():
-        return list(cells)
-    store.study()  # refuses a store of another version before anything is written
     found = store.outcomes()
     return [cell for cell in cells if found.get(cell.cell_id, "failed") == "failed"]
 

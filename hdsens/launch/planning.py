@@ -15,7 +15,7 @@ from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
 from hdsens.launch.notes import notes
 from hdsens.packs import DEFAULT_SIZE, pack_cells
-from hdsens.store import Store
+from hdsens.store import Location, Store, as_location
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
@@ -58,18 +58,17 @@ def describe(study: Study, pack_size: int | None) -> str:
     )
 
 
-def store_of(path: Path, out: Path | None) -> tuple[Store, Sequence[Cell]]:
+def store_of(path: Location, out: Location | None) -> tuple[Store, Sequence[Cell]]:
     """The store of a study file or results folder, with the cells that it should hold.
 
     Raises:
         InputError: neither a study file nor a results folder.
     """
-    if path.is_dir():
+    path = as_location(path)
+    if isinstance(path, str) or path.is_dir():
         if out is not None:
             raise InputError("--out", "must go with a study file", str(out), "leave it out")
-        store = Store(path)
-        study, train_size = store.study()
-        return store, expand(study, train_size)
+        return Store(path), Store(path).expected()
     study = Study.from_toml(path)
     check_study(study)
     store = Store(out if out is not None else Path("results") / study.name)

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 # Read when ray is imported. No usage report leaves the machine, workers stay in the folder where
@@ -65,7 +64,7 @@ def ray_executor(resources: Resources, address: str | None) -> Iterator[Executor
         ) -> None:
             shared = _Shared(
                 study=study.model_dump_json(),
-                folder=str(store.folder.resolve()),
+                folder=store.address,
                 packs={pack.pack_id: pack for pack in packs},
                 resources=resources,
                 path=_import_path(),
@@ -151,7 +150,7 @@ class PackTrial(tune.Trainable):
         sys.path.extend(p for p in shared.path if p not in sys.path)
         self._shared = shared
         self._study = Study.model_validate_json(shared.study)
-        self._store = Store(Path(shared.folder))
+        self._store = Store(shared.folder)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -1,38 +1,40 @@
-"""The store: a folder of Parquet parts that holds cells and traces. Append, read, resume.
+"""The store: a folder, or a prefix in an object store, that holds cells and traces.
 
     study.json            the study as run, with what turns it into cells
     plan.parquet          which cells train together, and by which path
     runs/<run>.json       provenance, one file a run
-    parts/traces-*.parquet, parts/cells-*.parquet, parts/failed-*.parquet
+    parts/*.parquet       cells and traces: `hdsens.store.parts`
+    report.html           the page
 
-Each pack writes its own parts to a temporary name and renames them: traces first, cells last, and
-the cells part is the commit. A part is named after its cells, so that writing it again replaces it
-by equal content. Nothing here unpickles or imports what a store names.
+Each pack writes its own parts, each in one step: traces first, cells last, and the cells part is
+the commit. Nothing here unpickles or imports what a store names.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from hdsens.cells import Cell
+from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
 from hdsens.packs import Pack, hash_of_ids, make_pack
-from hdsens.packs import Path as PackPath
-from hdsens.records import PackRecord
-from hdsens.store.tables import CELLS_SCHEMA, TRACES_SCHEMA, cells_table, traces_table
+from hdsens.records import CellRecord, PackRecord
+from hdsens.store.check import Damage, find_damage, set_aside
+from hdsens.store.compact import Compaction, compact
+from hdsens.store.documents import STUDY, read_runs, read_study, write_document, write_study
+from hdsens.store.parts import Kind, Part, list_parts, write_part
+from hdsens.store.place import Location, Place, as_location, place_of
+from hdsens.store.plan import read_plan, write_plan
+from hdsens.store.rows import cells_rows, settled, traces_rows
+from hdsens.store.tables import cells_table, traces_table
 from hdsens.study import Study
 
-SCHEMA_VERSION = 1
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,29 @@ class Status:
 
 @dataclass(frozen=True)
 class Store:
-    """A results folder; it need not exist yet."""
+    """A results folder, or the URI of a prefix such as ``s3://bucket/mine``; it may not exist yet.
 
-    folder: Path
+    Every method may raise InputError: for a location that cannot be reached, and for files that
+    are not what a run wrote.
+    """
+
+    folder: Location
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the files lie."""
+        return place_of(self.folder)
+
+    @property
+    def address(self) -> str:
+        """The location as another process on another path understands it."""
+        location = as_location(self.folder)
+        return str(location.resolve()) if isinstance(location, Path) else location
+
+    @property
+    def page(self) -> Location:
+        """Where the report is, once it is written."""
+        return as_location(self.place.show(PAGE))
 
     # Writing
 
@@ -68,48 +90,47 @@ class Store:
         """Make this the store's current study; cells of earlier ones stay.
 
         Raises:
-            InputError: the folder cannot be made.
+            InputError: it cannot be written.
         """
         try:
-            (self.folder / "parts").mkdir(parents=True, exist_ok=True)
-            (self.folder / "runs").mkdir(exist_ok=True)
+            self.place.prepare()
+            write_study(self.place, study, train_size)
         except OSError as error:
             raise InputError(
                 f"results {str(self.folder)!r}",
-                f"cannot be written: {error.strerror}",
+                f"cannot be written: {error.strerror or error}",
                 remedy="choose another folder with --out",
             ) from None
-        self._write_json(
-            "study.json",
-            {
-                "schema_version": SCHEMA_VERSION,
-                "train_size": train_size,
-                "study": study.model_dump(mode="json"),
-            },
-        )
 
     def append(self, study: Study, pack: PackRecord) -> None:
-        """Write what a pack gave; results and failures apart, so that neither hides the other."""
+        """Write what a pack gave; results and failures apart, so that neither hides the other.
+
+        Raises:
+            OSError: the disk is full or gone; a cell is in the store wholly or not at all.
+        """
         results = [r for r in pack.cells if r.outcome != "failed"]
         failures = [r for r in pack.cells if r.outcome == "failed"]
         if results:
-            name = hash_of_ids(r.cell.cell_id for r in results)
-            self._write_part(f"traces-{name}", traces_table(results))
-            self._write_part(f"cells-{name}", cells_table(study, results, pack))
+            write_part(self.place, _part("traces", results), traces_table(results))
+            write_part(self.place, _part("cells", results), cells_table(study, results, pack))
         if failures:
-            name = hash_of_ids(r.cell.cell_id for r in failures)
-            self._write_part(f"failed-{name}", cells_table(study, failures, pack))
+            write_part(self.place, _part("failed", failures), cells_table(study, failures, pack))
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Keep the provenance of a run, under its `run_id`."""
-        self._write_json(f"runs/{run['run_id']}.json", run)
+        write_document(self.place, f"runs/{run['run_id']}.json", run)
+
+    def write_page(self, page: str) -> Location:
+        """Put the report beside the results; where it is."""
+        self.place.write(PAGE, page.encode())
+        return self.page
 
     def plan(self, cells: Sequence[Cell], packs: Iterable[Pack]) -> tuple[Pack, ...]:
         """The packs to train for `cells`: as planned at an earlier run where there was one.
 
         `packs` covers the same cells; those that no earlier plan holds join the plan.
         """
-        planned = self._read_plan()
+        planned = read_plan(self.place)
         wanted = {cell.cell_id: cell for cell in cells}
         chosen = [
             make_pack((wanted[i] for i in ids if i in wanted), path)
@@ -124,57 +145,63 @@ class Store:
         fresh = [pack for pack in fresh if pack.cells]
         if fresh:
             added = [([c.cell_id for c in pack.cells], pack.path) for pack in fresh]
-            self._write_plan([*planned, *added])
+            write_plan(self.place, [*planned, *added])
         return (*chosen, *fresh)
 
-    def planned(self) -> frozenset[str]:
-        """The cell_ids that a plan holds."""
-        return frozenset(i for ids, _ in self._read_plan() for i in ids)
+    def set_aside(self, damage: Damage) -> tuple[str, ...]:
+        """Rename damaged files, so that a run can go on without them; their new names."""
+        return set_aside(self.place, damage)
+
+    def compact(self) -> Compaction:
+        """Merge small parts into large ones; safe to kill, and beside runs and readers."""
+        return compact(self.place)
 
     # Reading
 
     def exists(self) -> bool:
         """Whether a run has begun here."""
-        return (self.folder / "study.json").is_file()
+        return self.place.entry(STUDY) is not None
 
     def study(self) -> tuple[Study, int]:
-        """The current study and its number of training examples.
+        """The current study and its number of training examples."""
+        return read_study(self.place)
 
-        Raises:
-            InputError: not a store, or one of an unknown version.
+    def expected(self) -> tuple[Cell, ...]:
+        """The cells of the current study."""
+        return expand(*self.study())
+
+    def planned(self) -> frozenset[str]:
+        """The cell_ids that a plan holds."""
+        return frozenset(i for ids, _ in read_plan(self.place) for i in ids)
+
+    def damage(self) -> tuple[Damage, ...]:
+        """What is wrong with the files, every one of them read."""
+        return find_damage(self.place)
+
+    def part_count(self) -> int:
+        """How many parts there are; reading slows with their number."""
+        return len(list_parts(self.place))
+
+    def page_is_current(self) -> bool:
+        """Whether the report is there and newer than the study and the parts."""
+        page = self.place.entry(PAGE)
+        return page is not None and page.changed > self._changed()
+
+    def outcomes(self, without: Collection[str] = ()) -> dict[str, str]:
+        """Outcome of every cell in the store, of any study, by cell_id.
+
+        Cells whose traces part is gone have none, because a run trains them again.
+
+        Args:
+            without: files to leave out, relative to the store.
         """
-        path = self.folder / "study.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise InputError(
-                f"results {str(self.folder)!r}",
-                "must be a folder that `hdsens run` wrote",
-                remedy="check the path",
-            ) from None
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"results {str(self.folder)!r}",
-                f"must have schema version {SCHEMA_VERSION}",
-                version,
-                "read it with the hdsens that wrote it",
-            )
-        return Study.from_dict(content["study"]), int(content["train_size"])
+        rows = settled(lambda: cells_rows(self.place, ["outcome"], self._whole(without)))
+        columns = (rows[name].to_pylist() for name in ("cell_id", "outcome"))
+        return dict(zip(*columns, strict=True))
 
-    def changed_at(self) -> float:
-        """When the study or its parts last changed, as a file's modification time."""
-        places = (self.folder / "study.json", self.folder / "parts")
-        return max(place.stat().st_mtime for place in places)
-
-    def outcomes(self) -> dict[str, str]:
-        """Outcome of every cell in the store, of any study, by cell_id."""
-        frame = self._deduplicated(["cell_id", "outcome", "finished_at"])
-        return dict(zip(frame["cell_id"], frame["outcome"], strict=True))
-
-    def status(self, expected: Iterable[Cell]) -> Status:
-        """Counts over the expected cells."""
-        found = self.outcomes()
+    def status(self, expected: Iterable[Cell], without: Collection[str] = ()) -> Status:
+        """Counts over the expected cells; `without` as in `outcomes`."""
+        found = self.outcomes(without)
         ids = {cell.cell_id for cell in expected}
         of = [found[i] for i in ids if i in found]
         return Status(
@@ -187,89 +214,37 @@ class Store:
 
     def runs(self) -> tuple[dict[str, Any], ...]:
         """Provenance of the runs, oldest first."""
-        paths = sorted((self.folder / "runs").glob("*.json"))
-        return tuple(json.loads(path.read_text(encoding="utf-8")) for path in paths)
+        return read_runs(self.place)
 
     def cells_frame(self) -> pd.DataFrame:
         """All cells of the store, one row each, other factors still in one JSON column."""
-        return self._deduplicated(None)
+        frame: pd.DataFrame = cells_rows(self.place).to_pandas()
+        return frame
 
     def traces_frame(self, cell_ids: Iterable[str]) -> pd.DataFrame:
         """Traces of those cells, in order of cell and step."""
-        table = self._table("traces", TRACES_SCHEMA, None)
+        table = traces_rows(self.place, set(cell_ids))
         frame: pd.DataFrame = table.to_pandas()
-        frame = frame[frame["cell_id"].isin(set(cell_ids))]
-        frame = frame.drop_duplicates(["cell_id", "step"])
         return frame.sort_values(["cell_id", "step"], ignore_index=True)
 
-    def _deduplicated(self, columns: list[str] | None) -> pd.DataFrame:
-        """Completed or diverged beats failed, then the earliest."""
-        kinds = [self._table(kind, CELLS_SCHEMA, columns) for kind in ("cells", "failed")]
-        frame: pd.DataFrame = pa.concat_tables(kinds, promote_options="default").to_pandas()
-        order = frame.assign(_failed=frame["outcome"] == "failed")
-        order = order.sort_values(["_failed", "finished_at"], kind="stable")
-        return frame.loc[order.drop_duplicates("cell_id").index]
+    def _whole(self, without: Collection[str]) -> list[Part]:
+        """Parts that a run counts: committed, and with their traces."""
+        listed = list_parts(self.place)
+        return [
+            part
+            for part in listed
+            if part.name not in without and (part.kind != "cells" or self._traced(part, listed))
+        ]
 
-    def _table(self, kind: str, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
-        parts = sorted((self.folder / "parts").glob(f"{kind}-*.parquet"))
-        tables = [_read_part(part, columns) for part in parts]
-        empty = schema.empty_table() if columns is None else schema.empty_table().select(columns)
-        return pa.concat_tables([empty, *tables], promote_options="default")
+    def _traced(self, part: Part, listed: Collection[Part]) -> bool:
+        """Whether the traces are there; a listing may be older than they are."""
+        traces = part.of("traces")
+        return traces in listed or self.place.entry(traces.name) is not None
 
-    # The files
-
-    def _write_part(self, name: str, table: pa.Table) -> None:
-        path = self.folder / "parts" / f"{name}.parquet"
-        with _Replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        path, text = self.folder / name, json.dumps(content, indent=1)
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            return
-        with _Replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-    def _read_plan(self) -> list[tuple[list[str], PackPath]]:
-        path = self.folder / "plan.parquet"
-        if not path.exists():
-            return []
-        packs = _read_part(path, None).to_pandas().groupby("pack", sort=True)
-        return [(pack["cell_id"].tolist(), pack["path"].iloc[0]) for _, pack in packs]
-
-    def _write_plan(self, packs: Sequence[tuple[Sequence[str], PackPath]]) -> None:
-        rows = [(i, cell_id, path) for i, (ids, path) in enumerate(packs) for cell_id in ids]
-        columns = dict(zip(("pack", "cell_id", "path"), zip(*rows, strict=True), strict=True))
-        table = pa.table({name: list(values) for name, values in columns.items()})
-        with _Replacing(self.folder / "plan.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+    def _changed(self) -> float:
+        entries = [self.place.entry(STUDY), *list_parts(self.place).values()]
+        return max((entry.changed for entry in entries if entry is not None), default=0.0)
 
 
-class _Replacing:
-    """A temporary path that takes the place of `path` in one step, or leaves no trace."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            self.temporary.unlink(missing_ok=True)
-            return
-        with self.temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        self.temporary.replace(self.path)
-
-
-def _read_part(path: Path, columns: list[str] | None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"part {str(path)!r}",
-            f"must be readable Parquet: {error}",
-            remedy="remove that file; the next run trains its cells again",
-        ) from None
+def _part(kind: Kind, records: Sequence[CellRecord]) -> Part:
+    return Part(kind, hash_of_ids(record.cell.cell_id for record in records))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hdsens.cells import Cell, expand
 from hdsens.store.folder import Store
+from hdsens.store.place import Location
 from hdsens.study import Study
 
 
@@ -19,19 +20,19 @@ from hdsens.study import Study
 class Results:
     """A store, read: its current study with cells, traces and the provenance of its runs."""
 
-    folder: Path
+    folder: Location
     study: Study
     cells: pd.DataFrame
     traces: pd.DataFrame
     runs: tuple[dict[str, Any], ...]
 
 
-def read_cells(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
+def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     """Cells of a results folder as a frame, one row each.
 
     Args:
-        folder: what `hdsens run` printed as its last line.
-        all: also the cells that do not belong to the current study.
+        folder: what `hdsens run` printed as its last line: a path, or a URI of an object store.
+        all: also the cells that do not belong to the current study, and their factors.
 
     Returns:
         A frame with the columns described in docs/results.md; failed cells are rows too, cells
@@ -39,26 +40,27 @@ def read_cells(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
         number of cells of the study. Losses in nats; nulls are NaN.
 
     Raises:
-        InputError: not a results folder.
+        InputError: not a results folder, or a damaged one.
     """
-    store = Store(Path(folder))
+    store = Store(folder)
     study, train_size = store.study()
     expected = expand(study, train_size)
-    frame = _with_factors(store.cells_frame(), study)
-    current = _of_study(frame, study, expected)
+    frame = store.cells_frame()
+    current, rest = _split(frame, expected)
+    names = _factor_names(study, rest["factors"].unique() if all else ())
+    current = _of_study(_with_factors(current, names), study, expected)
     if all:
-        rest = frame[~frame["cell_id"].isin(current["cell_id"])]
-        current = pd.concat([current, rest], ignore_index=True)
-    current.attrs["factors"] = _factor_names(study)
+        current = pd.concat([current, _with_factors(rest, names)], ignore_index=True)
+    current.attrs["factors"] = names
     current.attrs["expected"] = len(expected)
     return current
 
 
-def read_traces(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
+def read_traces(folder: Location, *, all: bool = False) -> pd.DataFrame:
     """Traces of a results folder: one row a recorded step, in order of cell and step.
 
     Args:
-        folder: what `hdsens run` printed as its last line.
+        folder: what `hdsens run` printed as its last line: a path, or a URI of an object store.
         all: also of cells that do not belong to the current study.
 
     Returns:
@@ -66,18 +68,18 @@ def read_traces(folder: str | Path, *, all: bool = False) -> pd.DataFrame:
         last three are null where the splits were not evaluated.
 
     Raises:
-        InputError: not a results folder.
+        InputError: not a results folder, or a damaged one.
     """
-    return Store(Path(folder)).traces_frame(read_cells(folder, all=all)["cell_id"])
+    return Store(folder).traces_frame(read_cells(folder, all=all)["cell_id"])
 
 
-def read_results(folder: str | Path) -> Results:
+def read_results(folder: Location) -> Results:
     """Everything a report needs of a results folder.
 
     Raises:
-        InputError: not a results folder.
+        InputError: not a results folder, or a damaged one.
     """
-    store = Store(Path(folder))
+    store = Store(folder)
     cells = read_cells(folder)
     return Results(
         folder=store.folder,
@@ -88,38 +90,51 @@ def read_results(folder: str | Path) -> Results:
     )
 
 
-def _factor_names(study: Study) -> list[str]:
-    names = [name for arm in study.arms for name in arm.factor_levels]
-    return list(dict.fromkeys(["lr", "hypergrad_lr", *names]))
+_OWN_COLUMNS = ("lr", "hypergrad_lr")
 
 
-def _with_factors(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+def _split(frame: pd.DataFrame, expected: Sequence[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the expected cells, in their order, and the others."""
+    ids = pd.Index(frame["cell_id"])
+    positions = ids.get_indexer(pd.Index([cell.cell_id for cell in expected], dtype=ids.dtype))
+    positions = positions[positions >= 0]
+    others = np.setdiff1d(np.arange(len(frame)), positions, assume_unique=True)
+    return frame.take(positions).reset_index(drop=True), frame.take(others)
+
+
+def _factor_names(study: Study, texts: Iterable[str]) -> list[str]:
+    """Factors of the study's arms, then those that only other cells have."""
+    own = [name for arm in study.arms for name in arm.factor_levels]
+    others = [name for text in texts for name in json.loads(text)]
+    return list(dict.fromkeys([*_OWN_COLUMNS, *own, *others]))
+
+
+def _with_factors(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The JSON column of factors as one column each, after `hypergrad_lr`."""
-    names = [name for name in _factor_names(study) if name not in ("lr", "hypergrad_lr")]
-    values = [json.loads(text) for text in frame["factors"]]
+    codes, texts = pd.factorize(frame["factors"])
+    points = [json.loads(text) for text in texts]
     wide = frame.drop(columns="factors")
     after = list(wide.columns).index("hypergrad_lr") + 1
-    for offset, name in enumerate(names):
-        wide.insert(after + offset, name, [value.get(name) for value in values])
+    for offset, name in enumerate(n for n in names if n not in _OWN_COLUMNS):
+        levels = [point.get(name) for point in points]
+        wide.insert(after + offset, name, [levels[code] for code in codes])
     return wide
 
 
 def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd.DataFrame:
-    """The rows of the study's cells in its order; what is not hashed comes from the study."""
-    by_id = frame.set_index("cell_id", drop=False)
-    cells = [cell for cell in expected if cell.cell_id in by_id.index]
-    current = by_id.loc[[cell.cell_id for cell in cells]].reset_index(drop=True)
+    """Rows of the study's cells with what is not hashed as the study has it."""
     targets = [f"steps_to_{name}" for name in study.targets]
-    columns = [str(column) for column in current.columns]
+    columns = [str(column) for column in frame.columns]
     stale = [c for c in columns if c.startswith("steps_to_") and c not in targets]
-    current = current.drop(columns=stale)
+    current = frame.drop(columns=stale)
     for target in targets:
         if target not in columns:
             current[target] = float("nan")
     baselines = {arm.name: arm.baseline for arm in study.arms}
+    present = set(frame["cell_id"])
     return current.assign(
         study=study.name,
         task=study.task.label,
-        role=[cell.role for cell in cells],
+        role=[cell.role for cell in expected if cell.cell_id in present],
         baseline=current["arm"].map(baselines),
     )

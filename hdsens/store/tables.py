@@ -37,6 +37,7 @@ TRACES_SCHEMA = pa.schema(
         **dict.fromkeys(("train_loss", "valid_loss", "valid_accuracy"), _REAL),
     }
 )
+SCHEMAS = {"cells": CELLS_SCHEMA, "failed": CELLS_SCHEMA, "traces": TRACES_SCHEMA}
 
 
 def cells_table(study: Study, records: Sequence[CellRecord], pack: PackRecord) -> pa.Table:

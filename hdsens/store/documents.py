@@ -1,0 +1,115 @@
+"""The JSON files of a store, read without trust: study.json and runs/*.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hdsens.errors import InputError
+from hdsens.store.parts import SCHEMA_VERSION, damaged
+from hdsens.store.place import Place
+from hdsens.study import Study
+
+STUDY = "study.json"
+MAX_BYTES = 64_000_000
+MAX_DEPTH = 40
+MAX_TRAIN_SIZE = 2**40
+
+
+def write_document(place: Place, name: str, content: Mapping[str, Any]) -> None:
+    """Put a JSON file there; one that says the same is left alone."""
+    text = json.dumps(content, indent=1).encode()
+    if place.entry(name) is None or place.read(name) != text:
+        place.write(name, text)
+
+
+def write_study(place: Place, study: Study, train_size: int) -> None:
+    """Make this the store's current study."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "train_size": train_size,
+        "study": study.model_dump(mode="json"),
+    }
+    write_document(place, STUDY, content)
+
+
+def read_study(place: Place) -> tuple[Study, int]:
+    """The current study and its number of training examples. Imports nothing that it names.
+
+    Raises:
+        DamagedError: study.json is not what a run wrote.
+        InputError: there is no store, or one of an unknown version.
+    """
+    if place.entry(STUDY) is None:
+        raise InputError(
+            f"results {str(place)!r}",
+            "must be a folder that `hdsens run` wrote",
+            remedy="check the path",
+        )
+    content = _object(place, STUDY)
+    version = content.get("schema_version")
+    if "schema_version" in content and version != SCHEMA_VERSION:
+        raise InputError(
+            f"results {str(place)!r}",
+            f"must have schema version {SCHEMA_VERSION}",
+            version,
+            "read it with the hdsens that wrote it",
+        )
+    size = content.get("train_size")
+    if set(content) != {"schema_version", "train_size", "study"}:
+        raise damaged(place, STUDY, "must hold schema_version, train_size and study")
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_TRAIN_SIZE:
+        raise damaged(place, STUDY, f"must have a train_size from 1 to {MAX_TRAIN_SIZE}")
+    try:
+        return Study.from_dict(content["study"]), size
+    except InputError as error:
+        raise damaged(place, STUDY, f"must hold a valid study: {error}") from None
+
+
+def read_runs(place: Place) -> tuple[dict[str, Any], ...]:
+    """Provenance of the runs, oldest first.
+
+    Raises:
+        DamagedError: a file is not what a run wrote.
+    """
+    return tuple(read_run(place, name) for name in run_names(place))
+
+
+def run_names(place: Place) -> list[str]:
+    """The files that hold provenance, oldest first."""
+    return sorted(f"runs/{name}" for name in place.entries("runs") if name.endswith(".json"))
+
+
+def read_run(place: Place, name: str) -> dict[str, Any]:
+    """Provenance of one run; raises as `read_runs` does."""
+    run = _object(place, name)
+    if not isinstance(run.get("run_id"), str):
+        raise damaged(place, name, "must be the record of a run, with its run_id")
+    return run
+
+
+def _object(place: Place, name: str) -> dict[str, Any]:
+    """A JSON object of modest size and depth."""
+    entry = place.entry(name)
+    if entry is not None and entry.size > MAX_BYTES:
+        raise damaged(place, name, f"must have at most {MAX_BYTES} bytes")
+    try:
+        content = json.loads(place.read(name).decode())
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(place, name, f"must be readable JSON: {_reason(error)}") from None
+    if not isinstance(content, dict) or _deeper(content, MAX_DEPTH):
+        raise damaged(place, name, f"must be one JSON object, at most {MAX_DEPTH} tables deep")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether lists and tables are nested in more levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(v, levels - 1) for v in inner)

@@ -1,0 +1,111 @@
+"""Rows of all parts together, each cell once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hdsens.store.parts import DamagedError, Part, damaged, list_parts, read_part
+from hdsens.store.place import Place
+from hdsens.store.tables import CELLS_SCHEMA, TRACES_SCHEMA
+
+_ATTEMPTS = 10
+_KEYS = ("cell_id", "outcome", "finished_at")
+
+T = TypeVar("T")
+
+
+def settled(read: Callable[[], T]) -> T:
+    """What `read` gives once no part vanishes under it: compaction may run beside a reader."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()
+
+
+def cells_rows(
+    place: Place, columns: Sequence[str] | None = None, parts: Collection[Part] | None = None
+) -> pa.Table:
+    """One row a cell: completed or diverged beats failed, then the earliest.
+
+    Args:
+        place: of the store.
+        columns: those wanted besides cell_id, outcome and finished_at; None for all.
+        parts: the parts to read; None for all of them.
+    """
+    wanted = None if columns is None else list(dict.fromkeys([*_KEYS, *columns]))
+    return settled(lambda: first_rows(_tables(place, wanted, parts)))
+
+
+def first_rows(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of those tables, the first of each cell."""
+    empty = CELLS_SCHEMA.empty_table()
+    if tables and len(tables[0].column_names) < len(CELLS_SCHEMA):
+        empty = empty.select([n for n in tables[0].column_names if n in CELLS_SCHEMA.names])
+    table = pa.concat_tables([empty, *tables], promote_options="default")
+    failed = pc.equal(table["outcome"], "failed").to_numpy()
+    codes, known = pd.factorize(table["cell_id"].to_pandas())
+    if len(known) == len(table):
+        return table
+    order = np.lexsort((table["finished_at"].cast(pa.int64()).to_numpy(), failed))
+    _, first = np.unique(codes[order], return_index=True)
+    return table.take(np.sort(order[first]))
+
+
+def traces_rows(place: Place, cell_ids: Collection[str]) -> pa.Table:
+    """Traces of those cells, each from the part that holds the cell's first result."""
+    return settled(lambda: _traces(place, cell_ids))
+
+
+def _tables(
+    place: Place, columns: Sequence[str] | None, parts: Collection[Part] | None
+) -> list[pa.Table]:
+    found = list_parts(place) if parts is None else parts
+    return [read_part(place, part, columns) for part in found if part.kind != "traces"]
+
+
+def _traces(place: Place, cell_ids: Collection[str]) -> pa.Table:
+    parts = [part for part in list_parts(place) if part.kind == "cells"]
+    if not parts:
+        return TRACES_SCHEMA.empty_table()
+    held = [owned(read_part(place, part, _KEYS), i) for i, part in enumerate(parts)]
+    rows = first_rows(held)
+    rows = rows.filter(pc.is_in(rows["cell_id"], pa.array(list(cell_ids), pa.string())))
+    tables = [TRACES_SCHEMA.empty_table()]
+    for i, part in enumerate(parts):
+        ids = rows.filter(pc.equal(rows["owner"], i))["cell_id"]
+        if len(ids):
+            tables.append(traces_of(place, part, ids, whole=len(ids) == len(held[i])))
+    return pa.concat_tables(tables)
+
+
+def traces_of(place: Place, part: Part, ids: pa.ChunkedArray, *, whole: bool) -> pa.Table:
+    """Traces that belong to the cells part, of those cells; `whole` says that these are all.
+
+    Raises:
+        DamagedError: the cells part is there, its traces are not.
+    """
+    try:
+        table = read_part(place, part.of("traces"))
+    except FileNotFoundError:
+        if place.entry(part.name) is None:
+            raise
+        raise lost_traces(place, part) from None
+    return table if whole else table.filter(pc.is_in(table["cell_id"], ids.combine_chunks()))
+
+
+def lost_traces(place: Place, part: Part) -> DamagedError:
+    """The error for a cells part without its traces."""
+    return damaged(place, part.of("traces").name, "must be there, because its cells are")
+
+
+def owned(table: pa.Table, owner: int) -> pa.Table:
+    """The table with a column that says which part it is of."""
+    return table.append_column("owner", pa.repeat(pa.scalar(owner, pa.int32()), len(table)))
