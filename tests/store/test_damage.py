@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL
 from store_cases import N_TRAIN, cells_of, pack, record
+from tests_support import SMALL
 
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.cli import cli
