@@ -21,6 +21,7 @@ from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
 from hdsens.training.choice import PathWish, check_path
 from hdsens.training.environment import resolve_device
+from hdsens.training.fusable import obstacle
 
 EXECUTORS = ("ray", "inline")
 
@@ -60,8 +61,9 @@ def run(
         executor: `ray` (Ray Tune, one trial a pack) or `inline` (this process).
         address: of a running Ray cluster; None starts one on this machine.
         resources: what a pack may use.
-        pack_size: most cells in a pack, measured when None; planned packs keep theirs.
+        pack_size: most cells in a pack, measured when None.
         path: `plain` trains one by one; `fused` together; `auto` as a measurement finds faster.
+            Like `pack_size` only for cells that no earlier run has planned; a note says so.
 
     Raises:
         InputError: the study or an argument breaks a rule; nothing has been written then.
@@ -76,11 +78,13 @@ def run(
     store = Store(Path(out) if out is not None else Path("results") / study.name)
     cells = expand(study, train_size)
     missing = _missing(store, cells)
+    doubts = notes(study, cells, train_size)
     if missing:
         fetch_data(study)
         with _open(executor, resources, address) as opened:
             store.begin(study, train_size)
             store.write_run(provenance(executor, resources))
+            doubts = (*doubts, *_about_plan(store, study, missing, pack_size, wish))
             packs = _plan(store, study, missing, opened, pack_size, wish)
             with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                 opened.train(study, store, packs, progress)
@@ -89,7 +93,6 @@ def run(
     report = store.folder / "report.html"
     if not report.exists() or report.stat().st_mtime < store.changed_at():
         _write_report(store, report)
-    doubts = notes(study, cells, train_size)
     return RunSummary(store.folder, report, store.status(cells), doubts)
 
 
@@ -105,6 +108,33 @@ def _plan(
     planned = store.planned()
     fresh = [cell for cell in cells if cell.cell_id not in planned]
     return store.plan(cells, executor.arrange(study, fresh, pack_size, path) if fresh else ())
+
+
+def _about_plan(
+    store: Store, study: Study, cells: Sequence[Cell], pack_size: int | None, path: PathWish
+) -> tuple[str, ...]:
+    """Whether an earlier plan, which stands, trains some of these cells other than asked now."""
+    planned = store.planned()
+    kept = [
+        pack
+        for pack in store.plan([cell for cell in cells if cell.cell_id in planned], ())
+        if len(pack.cells) > (pack_size or len(pack.cells))
+        or (path == "plain" and pack.path == "fused")
+        or (path == "fused" and pack.path == "plain" and _can_fuse(study, pack))
+    ]
+    if not kept:
+        return ()
+    n_cells = sum(len(pack.cells) for pack in kept)
+    ways = " and ".join(sorted({pack.path for pack in kept}))
+    largest = max(len(pack.cells) for pack in kept)
+    return (
+        f"{n_cells} cells train as planned at an earlier run ({ways}, packs of at most {largest}): "
+        "--path and --pack-size arrange only what no plan holds; a new --out plans anew",
+    )
+
+
+def _can_fuse(study: Study, pack: Pack) -> bool:
+    return all(obstacle(study.arm(c.arm), study.task, c.factors) is None for c in pack.cells)
 
 
 def _write_report(store: Store, report: Path) -> None:

@@ -86,22 +86,15 @@ class FusedRun:
         self._rows.clear()
         self.ledger.add(window)
         latest = window.losses[-1][self._drop(self.ledger.diverged())]
-        if self.step in self.evaluated:
-            last = self.step == self.cells[0].steps
-            self._evaluate(np.arange(len(latest)), latest, last=last)
-            self._drop(self.ledger.diverged() | last)
-        else:
-            self._trace_and_stop(latest)
-
-    def _trace_and_stop(self, losses: np.ndarray) -> None:
-        done = self.ledger.all_reached() & self.may_stop
-        if done.any():
-            self._evaluate(np.flatnonzero(done), losses, last=True)
-            losses = losses[self._drop(done)]
+        ends = np.full(len(latest), self.step == self.cells[0].steps)
+        ends |= self.ledger.all_reached() & self.may_stop
+        evaluated = ends | (self.step in self.evaluated)
+        self._evaluate(np.flatnonzero(evaluated), latest, ends)
         if self.step in self.traced:
-            self.ledger.point(self.step, losses)
+            self.ledger.point(self.step, np.flatnonzero(~evaluated), latest)
+        self._drop(self.ledger.diverged() | ends)
 
-    def _evaluate(self, rows: np.ndarray, losses: np.ndarray, *, last: bool) -> None:
+    def _evaluate(self, rows: np.ndarray, losses: np.ndarray, ends: np.ndarray) -> None:
         if not rows.size:
             return
         whole = len(rows) == len(losses)
@@ -114,7 +107,7 @@ class FusedRun:
                 strict=True,
             )
         )
-        self.ledger.evaluated_point(self.step, rows, losses, pairs, last=last)
+        self.ledger.evaluated_point(self.step, rows, losses, pairs, ends)
 
     def _drop(self, gone: np.ndarray) -> np.ndarray:
         """Compact the stack to the cells that go on; the rows that stay."""

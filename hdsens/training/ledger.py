@@ -97,29 +97,32 @@ class Ledger:
         reached = [steps[self.live] > 0 for steps in self.steps_to.values()]
         return np.logical_and.reduce(reached, axis=0) if reached else self.live < 0
 
-    def point(self, step: int, losses: Floats) -> None:
-        """Add a point without evaluation to the trace of every live cell."""
-        for cell, loss in zip(self.live.tolist(), losses.tolist(), strict=True):
+    def point(self, step: int, rows: Ints, losses: Floats) -> None:
+        """Add a point without evaluation to the trace of some live cells."""
+        for cell, loss in zip(self.live[rows].tolist(), losses[rows].tolist(), strict=True):
             self._trace(cell, step, loss)
 
     def evaluated_point(
-        self, step: int, rows: Ints, losses: Floats, evaluations: Sequence[Pair], *, last: bool
+        self,
+        step: int,
+        rows: Ints,
+        losses: Floats,
+        evaluations: Sequence[Pair],
+        ends: npt.NDArray[np.bool_],
     ) -> None:
-        """Add an evaluated point to the trace of some live cells, and end them if it is their last.
+        """Add an evaluated point to the trace of some live cells; for those of `ends` their last.
 
         A cell whose evaluation is not finite has diverged.
         """
-        for cell, loss, pair in zip(
-            self.live[rows].tolist(), losses[rows].tolist(), evaluations, strict=True
-        ):
-            train, valid = pair
+        for row, (train, valid) in zip(rows.tolist(), evaluations, strict=True):
+            cell = int(self.live[row])
             if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
                 self.diverged_step[cell] = step
                 continue
             best = self.best_valid_loss.get(cell, valid.loss)
             self.best_valid_loss[cell] = min(best, valid.loss)
-            self._trace(cell, step, loss, train.loss, valid.loss, valid.accuracy)
-            if last:
+            self._trace(cell, step, float(losses[row]), train.loss, valid.loss, valid.accuracy)
+            if ends[row]:
                 self.ends[cell] = step
 
     def records(self, initial_loss: float) -> list[CellRecord]:

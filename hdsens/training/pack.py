@@ -16,6 +16,7 @@ from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.fused import train_fused
 from hdsens.training.job import Job
+from hdsens.training.memory import out_of_memory
 from hdsens.training.plain import train_cells
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _train(job: Job, cells: Sequence[Cell], path: Path) -> Iterator[CellRecord]:
     records, error = _attempt(job, cells)
     if error is None:
         yield from records
-    elif _out_of_memory(error) and len(cells) > 1:
+    elif out_of_memory(error) and len(cells) > 1:
         half = len(cells) // 2
         _log.warning("out of memory: %d cells go on in two packs", len(cells))
         yield from _train(job, cells[:half], path)
@@ -103,12 +104,6 @@ def _attempt(job: Job, cells: Sequence[Cell]) -> tuple[list[CellRecord], Excepti
         return train_fused(job, cells), None
     except Exception as error:  # whatever a user's model raises under vmap
         return [], error.with_traceback(None)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; on the CPU torch says so in words only."""
-    kinds = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def _device_name(device: torch.device) -> str:

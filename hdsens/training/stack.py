@@ -86,6 +86,9 @@ class Stack:
         ) -> Tensor:
             weights = {**parameters, **self.frozen, **buffers}
             result: Tensor = functional_call(self.module, weights, (inputs,))
+            for name, buffer in buffers.items():
+                if weights[name] is not buffer:  # functional_call gives back what took its place
+                    raise RuntimeError(f"buffer {name!r} is replaced instead of written into")
             return result
 
         return torch.vmap(forward, in_dims=(0, 0, None), randomness="same")
