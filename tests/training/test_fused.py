@@ -155,7 +155,8 @@ def test_cells_that_reached_every_target_leave_and_the_others_go_on():
 def test_a_cell_that_reaches_its_targets_on_an_evaluation_step_ends_there():
     study = declare(
         [arm("sgd", "SGD", [0.0, 0.03, 0.1])],
-        **{"stop": {"when": "targets"}, "trace": {"points": 3, "evaluate": [0.2, 1.0]}},
+        stop={"when": "targets"},
+        trace={"points": 3, "evaluate": [0.2, 1.0]},
     )
     plain = both(study)[1]
     reached = plain[2].steps_run
