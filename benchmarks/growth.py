@@ -54,7 +54,7 @@ def measure_pack(n_cells: int, device_name: str) -> tuple[float, float]:
     cells = expand(study, examples_to_train(study.task))
     with training_environment(torch.float32, 1):
         job = Job(study, load_examples(study.task, device), device)
-        job.initial_loss(job.fresh_model(0), 0)
+        job.initial_loss(0)
         seconds = min(per_cell(lambda: train_fused(job, cells), n_cells, device) for _ in range(2))
     if device.type == "cuda":
         return seconds, float(torch.cuda.max_memory_allocated(device))

@@ -106,7 +106,7 @@ def measure(
     study = declare(load, n_cells)
     cells = expand(study, examples_to_train(study.task))
     job = Job(study, load_examples(study.task, device), device)
-    job.initial_loss(job.fresh_model(0), 0)
+    job.initial_loss(0)
     contenders: dict[str, Callable[[], float]] = {
         "pack": lambda: per_cell(lambda: train_fused(job, cells), n_cells, device),
         "plain": lambda: per_cell(

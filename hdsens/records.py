@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from hdsens.cells import Cell
 
@@ -57,6 +59,23 @@ class PackRecord:
     device: str
     dtype: str
     torch_version: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A pack in training between two steps: enough to go on elsewhere, with any of its cells.
+
+    Attributes:
+        step: updates made.
+        cell_ids: the cells in training.
+        arrays: their numbers by name, axis 0 = cell.
+        details: JSON values: how they train, and the records of cells that have ended.
+    """
+
+    step: int
+    cell_ids: tuple[str, ...]
+    arrays: Mapping[str, np.ndarray]
+    details: Mapping[str, Any]
 
 
 def failure(cell: Cell, error: BaseException | str) -> CellRecord:

@@ -12,7 +12,7 @@ from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
 from hdsens.launch.address import prepare
 from hdsens.launch.inline import inline_executor
-from hdsens.launch.notes import notes
+from hdsens.launch.notes import notes, notes_on_plan
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Executor, Resources
@@ -65,8 +65,9 @@ def run(
         executor: `ray` (Ray Tune, one trial a pack) or `inline` (this process).
         address: of a running Ray cluster; None starts one on this machine.
         resources: what a pack may use.
-        pack_size: most cells in a pack, measured when None; planned packs keep theirs.
+        pack_size: most cells in a pack, measured when None.
         path: `plain` trains one by one; `fused` together; `auto` as a measurement finds faster.
+            Like `pack_size` only for cells that no earlier run has planned; a note says so.
 
     Raises:
         InputError: the study or an argument breaks a rule; nothing has been written then.
@@ -82,19 +83,20 @@ def run(
     cells = expand(study, train_size)
     _set_aside(store)
     missing = _missing(store, cells)
+    doubts = notes(study, cells, train_size)
     if missing:
         fetch_data(study)
         with _open(executor, resources, address) as opened:
             store.begin(study, train_size)
             store.write_run(provenance(executor, resources))
-            packs = _plan(store, study, missing, opened, pack_size, wish)
+            packs, kept = _plan(store, study, missing, opened, pack_size, wish)
+            doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
             with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                 opened.train(study, store, packs, progress)
     else:
         store.begin(study, train_size)
     if store.part_count() > COMPACT_ABOVE:
         store.compact()
-    doubts = notes(study, cells, train_size)
     return RunSummary(store.folder, _write_report(store), store.status(cells), doubts)
 
 
@@ -105,11 +107,13 @@ def _plan(
     executor: Executor,
     pack_size: int | None,
     path: PathWish,
-) -> tuple[Pack, ...]:
-    """Packs as planned at an earlier run; what that plan does not hold is arranged now."""
+) -> tuple[tuple[Pack, ...], tuple[Pack, ...]]:
+    """All packs, and those of them that an earlier run planned; the others are arranged now."""
     planned = store.planned()
+    kept = store.plan([cell for cell in cells if cell.cell_id in planned], ())
     fresh = [cell for cell in cells if cell.cell_id not in planned]
-    return store.plan(cells, executor.arrange(study, fresh, pack_size, path) if fresh else ())
+    arranged = executor.arrange(study, fresh, pack_size, path) if fresh else ()
+    return store.plan(cells, arranged), kept
 
 
 def _write_report(store: Store) -> Location:

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hdsens.cells import Cell
+from hdsens.packs import Pack
 from hdsens.study import Arm, Study
+from hdsens.training.choice import PathWish
+from hdsens.training.fusable import obstacle
 
 _BASES = {"SGDHD": ("SGD", "SGDHD"), "AdamHD": ("Adam", "AdamW", "AdamHD")}
 _HD_ONLY = {"rule", "lr_bounds", "transition", "decoupled_weight_decay"}
@@ -20,6 +23,39 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
         *_about_batches(cells, train_size),
         *(note for arm, base in pairs for note in _about_pair(arm, base)),
     )
+
+
+def notes_on_plan(
+    study: Study, kept: Sequence[Pack], pack_size: int | None, path: PathWish
+) -> tuple[str, ...]:
+    """Whether an earlier plan, which stands, trains cells other than asked for now.
+
+    Args:
+        study: the study that the packs are of.
+        kept: packs of the earlier plan that train now.
+        pack_size: most cells in a pack, if fixed.
+        path: asked for.
+    """
+    other = [
+        pack
+        for pack in kept
+        if len(pack.cells) > (pack_size or len(pack.cells))
+        or (path == "plain" and pack.path == "fused")
+        or (path == "fused" and pack.path == "plain" and _can_fuse(study, pack))
+    ]
+    if not other:
+        return ()
+    n_cells = sum(len(pack.cells) for pack in other)
+    ways = " and ".join(sorted({pack.path for pack in other}))
+    largest = max(len(pack.cells) for pack in other)
+    return (
+        f"{n_cells} cells train as planned at an earlier run ({ways}, packs of at most {largest}): "
+        "--path and --pack-size arrange only what no plan holds; a new --out plans anew",
+    )
+
+
+def _can_fuse(study: Study, pack: Pack) -> bool:
+    return all(obstacle(study.arm(c.arm), study.task, c.factors) is None for c in pack.cells)
 
 
 def _about_batches(cells: Sequence[Cell], train_size: int) -> list[str]:

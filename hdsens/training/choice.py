@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,6 +19,7 @@ from hdsens.training.fusable import obstacle
 from hdsens.training.job import Job
 from hdsens.training.probe import Probe
 
+_log = logging.getLogger(__name__)
 PathWish = Literal["auto", "fused", "plain"]
 SIZES = (4, 16, 64, 256, 1024)
 WORTH = 0.9
@@ -76,21 +78,22 @@ def choose_packs(
 def _choose(
     study: Study, cells: Sequence[Cell], device: str, threads: int, size: int | None, path: PathWish
 ) -> Way:
-    if path == "fused" and size is not None:
-        return Way("fused", size)
-    task, where = study.task, resolve_device(device)
-    with training_environment(getattr(torch, task.dtype), threads):
-        job = Job(study, load_examples(task, where), where)
-        probe = Probe(job, _largest_group(cells), threads)
-        largest = min(size or max(SIZES), len(probe.cells))
-        try:
-            best, seconds = _best_size(probe.fused_seconds, largest, fixed=size is not None)
-        except Exception as error:  # whatever a user's model raises under vmap
-            probe.note(error)
-            return Way("plain", size or DEFAULT_SIZE)
-        if path == "auto" and seconds >= probe.plain_seconds():
-            return Way("plain", size or DEFAULT_SIZE)
-        return Way("fused", size or best)
+    where = resolve_device(device)
+    try:
+        with training_environment(getattr(torch, study.task.dtype), threads):
+            job = Job(study, load_examples(study.task, where), where)
+            return _measure(Probe(job, _largest_group(cells), threads), size, path)
+    except Exception as error:  # whatever a user's model, data or optimizer raises
+        _log.warning("the plain loop trains these cells: %s: %s", type(error).__name__, error)
+        return Way("plain", size or DEFAULT_SIZE)
+
+
+def _measure(probe: Probe, size: int | None, path: PathWish) -> Way:
+    largest = min(size or max(SIZES), len(probe.cells))
+    best, seconds = _best_size(probe.fused_seconds, largest, fixed=size is not None)
+    if path == "auto" and seconds >= probe.plain_seconds():
+        return Way("plain", size or DEFAULT_SIZE)
+    return Way("fused", size or best)
 
 
 def _best_size(

@@ -50,7 +50,10 @@ def rule_of(arm: Arm, task: Task, cell: Cell) -> type[UpdateRule]:
 
 def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
     """Why an optimizer has no fused form, in a few words; None where it has one."""
-    optimizer = optimizer_of(arm, task, factors)
+    try:
+        optimizer = optimizer_of(arm, task, factors)
+    except Exception as error:  # whatever a person's own optimizer raises
+        return f"{type(error).__name__}: {error}"
     rule = _RULES.get(type(optimizer))
     if rule is None:
         return f"{arm.optimizer} has no fused form"

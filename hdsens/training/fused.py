@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hdsens.cells import Cell
-from hdsens.records import CellRecord
+from hdsens.records import CellRecord, Snapshot
 from hdsens.training.examples import Batches, Split
 from hdsens.training.fusable import optimizer_of, rule_of
 from hdsens.training.job import Job, evaluation_steps, trace_steps
 from hdsens.training.ledger import Ledger, Pair, Window
 from hdsens.training.optimizers import inv_sqrt_factor
 from hdsens.training.randomness import Purpose, seed_for, seed_torch
+from hdsens.training.snapshots import (
+    CannotKeepError,
+    Keeper,
+    note_unusable,
+    rows_of,
+    to_array,
+    to_tensor,
+    under,
+)
 from hdsens.training.stack import Stack, evaluate_cells, losses_and_slopes
 from hdsens.training.update_rules import UpdateRule
 
@@ -30,11 +39,21 @@ def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:
     leave the stack at the next look.
     """
     run = FusedRun(job, cells)
-    while run.ledger.live.size:
-        run.update()
-        if run.step in run.looks:
-            run.look()
-    return run.ledger.records(run.initial_loss)
+    run.to_the_end()
+    return run.ended()
+
+
+def start_fused(job: Job, cells: Sequence[Cell], snapshot: Snapshot | None) -> FusedRun:
+    """A pack at its beginning, or where a snapshot that has all of the cells left it."""
+    if snapshot is not None:
+        try:
+            run = FusedRun(job, cells)
+            run.restore(snapshot)
+        except Exception as error:  # it may be damaged, or the model's code another
+            note_unusable(error)
+        else:
+            return run
+    return FusedRun(job, cells)
 
 
 class FusedRun:
@@ -43,9 +62,8 @@ class FusedRun:
     def __init__(self, job: Job, cells: Sequence[Cell]) -> None:
         study, first = job.study, cells[0]
         self.job, self.cells, self.step = job, tuple(cells), 0
-        model = job.fresh_model(first.seed)
-        self.initial_loss = job.initial_loss(model, first.seed)
-        self.stack = Stack.of(model, len(cells))
+        self.initial_loss = job.initial_loss(first.seed)
+        self.stack = Stack.of(job.fresh_model(first.seed), len(cells))
         self.batches = Batches(job.examples, first.seed, first.batch_size)
         self.ledger = Ledger(cells, job.target_losses, self.batches.per_epoch)
         self.may_stop = study.stop.when == "targets"
@@ -61,6 +79,58 @@ class FusedRun:
         self.trained: tuple[str, ...] = ()
         self.rule: UpdateRule | None = None
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def to_the_end(self, keeper: Keeper | None = None) -> None:
+        """Step until no cell is live."""
+        while self.ledger.live.size:
+            self.update()
+            if self.step in self.looks:
+                self.look()
+            if keeper is not None and self.ledger.live.size:
+                keeper.boundary(lambda: (self.snapshot(), self.ended()))
+
+    def ended(self) -> list[CellRecord]:
+        """The records of the cells that are live no more."""
+        return self.ledger.ended(self.initial_loss)
+
+    def snapshot(self) -> Snapshot:
+        """All that the live cells need to go on."""
+        if self.rule is None:
+            raise CannotKeepError("no step has been made")
+        window = zip(("losses", "lrs", "finite"), zip(*self._rows, strict=True), strict=False)
+        tensors = {
+            **{f"parameters/{name}": tensor for name, tensor in self.stack.parameters.items()},
+            **{f"buffers/{name}": tensor for name, tensor in self.stack.buffers.items()},
+            **{f"rule/{name}": tensor for name, tensor in self.rule.state().items()},
+            **{f"window/{name}": torch.stack(steps, dim=1) for name, steps in window},
+        }
+        return Snapshot(
+            step=self.step,
+            cell_ids=tuple(self.cells[cell].cell_id for cell in self.ledger.live.tolist()),
+            arrays={
+                **{name: to_array(tensor) for name, tensor in tensors.items()},
+                **{f"ledger/{name}": array for name, array in self.ledger.state().items()},
+            },
+            details={"path": "fused", "trained": list(self.trained)},
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot that holds all of the cells as live ones."""
+        arrays = rows_of(snapshot, self.cells)
+        self.step, self.trained = snapshot.step, tuple(snapshot.details["trained"])
+        self.stack = self.stack.with_weights(
+            self._tensors("parameters", arrays), self._tensors("buffers", arrays)
+        )
+        self.rule = self._new_rule()
+        self.rule.restore(self._tensors("rule", arrays), self.step)
+        window = self._tensors("window", arrays)
+        steps = [window[name].unbind(1) for name in ("losses", "lrs", "finite") if window]
+        self._rows = list(zip(*steps, strict=True))
+        self.ledger.restore(under("ledger", arrays))
+
+    def _tensors(self, prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        found = under(prefix, arrays)
+        return {name: to_tensor(array, self.job.device) for name, array in found.items()}
 
     def update(self) -> Tensor:
         """Make one update of every cell; their minibatch losses before it `(n_live,)`."""
@@ -86,22 +156,15 @@ class FusedRun:
         self._rows.clear()
         self.ledger.add(window)
         latest = window.losses[-1][self._drop(self.ledger.diverged())]
-        if self.step in self.evaluated:
-            last = self.step == self.cells[0].steps
-            self._evaluate(np.arange(len(latest)), latest, last=last)
-            self._drop(self.ledger.diverged() | last)
-        else:
-            self._trace_and_stop(latest)
-
-    def _trace_and_stop(self, losses: np.ndarray) -> None:
-        done = self.ledger.all_reached() & self.may_stop
-        if done.any():
-            self._evaluate(np.flatnonzero(done), losses, last=True)
-            losses = losses[self._drop(done)]
+        ends = np.full(len(latest), self.step == self.cells[0].steps)
+        ends |= self.ledger.all_reached() & self.may_stop
+        evaluated = ends | (self.step in self.evaluated)
+        self._evaluate(np.flatnonzero(evaluated), latest, ends)
         if self.step in self.traced:
-            self.ledger.point(self.step, losses)
+            self.ledger.point(self.step, np.flatnonzero(~evaluated), latest)
+        self._drop(self.ledger.diverged() | ends)
 
-    def _evaluate(self, rows: np.ndarray, losses: np.ndarray, *, last: bool) -> None:
+    def _evaluate(self, rows: np.ndarray, losses: np.ndarray, ends: np.ndarray) -> None:
         if not rows.size:
             return
         whole = len(rows) == len(losses)
@@ -114,7 +177,7 @@ class FusedRun:
                 strict=True,
             )
         )
-        self.ledger.evaluated_point(self.step, rows, losses, pairs, last=last)
+        self.ledger.evaluated_point(self.step, rows, losses, pairs, ends)
 
     def _drop(self, gone: np.ndarray) -> np.ndarray:
         """Compact the stack to the cells that go on; the rows that stay."""

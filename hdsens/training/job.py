@@ -37,9 +37,10 @@ class Job:
         )
         return model.to(self.device, getattr(torch, task.dtype))
 
-    def initial_loss(self, model: nn.Module, seed: int) -> float:
+    def initial_loss(self, seed: int) -> float:
         """Full training loss of the seed's fresh model, computed once for all its cells."""
         if seed not in self._initial_losses:
+            model = self.fresh_model(seed)
             self._initial_losses[seed] = evaluate(model, self.examples.train).loss
         return self._initial_losses[seed]
 

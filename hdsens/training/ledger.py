@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,14 @@ import numpy.typing as npt
 from hdsens.cells import Cell
 from hdsens.records import CellRecord, TracePoint
 from hdsens.training.job import Evaluation
+from hdsens.training.snapshots import trace_from_json, trace_to_json
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Pair = tuple[Evaluation, Evaluation]
 """On the training and on the validation split."""
+TRACE_FIELDS = dataclasses.fields(TracePoint)
+_LR_RANGE = ("lr_final", "lr_max", "lr_min")
 
 
 @dataclass(frozen=True)
@@ -97,34 +102,60 @@ class Ledger:
         reached = [steps[self.live] > 0 for steps in self.steps_to.values()]
         return np.logical_and.reduce(reached, axis=0) if reached else self.live < 0
 
-    def point(self, step: int, losses: Floats) -> None:
-        """Add a point without evaluation to the trace of every live cell."""
-        for cell, loss in zip(self.live.tolist(), losses.tolist(), strict=True):
+    def point(self, step: int, rows: Ints, losses: Floats) -> None:
+        """Add a point without evaluation to the trace of some live cells."""
+        for cell, loss in zip(self.live[rows].tolist(), losses[rows].tolist(), strict=True):
             self._trace(cell, step, loss)
 
     def evaluated_point(
-        self, step: int, rows: Ints, losses: Floats, evaluations: Sequence[Pair], *, last: bool
+        self,
+        step: int,
+        rows: Ints,
+        losses: Floats,
+        evaluations: Sequence[Pair],
+        ends: npt.NDArray[np.bool_],
     ) -> None:
-        """Add an evaluated point to the trace of some live cells, and end them if it is their last.
+        """Add an evaluated point to the trace of some live cells; for those of `ends` their last.
 
         A cell whose evaluation is not finite has diverged.
         """
-        for cell, loss, pair in zip(
-            self.live[rows].tolist(), losses[rows].tolist(), evaluations, strict=True
-        ):
-            train, valid = pair
+        for row, (train, valid) in zip(rows.tolist(), evaluations, strict=True):
+            cell = int(self.live[row])
             if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
                 self.diverged_step[cell] = step
                 continue
             best = self.best_valid_loss.get(cell, valid.loss)
             self.best_valid_loss[cell] = min(best, valid.loss)
-            self._trace(cell, step, loss, train.loss, valid.loss, valid.accuracy)
-            if last:
+            self._trace(cell, step, float(losses[row]), train.loss, valid.loss, valid.accuracy)
+            if ends[row]:
                 self.ends[cell] = step
 
-    def records(self, initial_loss: float) -> list[CellRecord]:
-        """The records of all cells, once none is live."""
-        return [self._record(cell, initial_loss) for cell in range(len(self.cells))]
+    def ended(self, initial_loss: float) -> list[CellRecord]:
+        """The records of the cells that are live no more."""
+        live = set(self.live.tolist())
+        return [self._record(c, initial_loss) for c in range(len(self.cells)) if c not in live]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """What is known of the live cells, by name, cells first; null is NaN."""
+        live = self.live
+        best = [self.best_valid_loss.get(cell, math.nan) for cell in live.tolist()]
+        traces = [trace_to_json(self.traces[cell]) for cell in live.tolist()]
+        return {
+            **{f"steps_to/{name}": steps[live] for name, steps in self.steps_to.items()},
+            **{name: getattr(self, name)[live] for name in _LR_RANGE},
+            "best_valid_loss": np.array(best),
+            "trace": np.array(traces, dtype=np.float64).reshape(len(live), -1, len(TRACE_FIELDS)),
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from the `state` of just these cells."""
+        for name, steps in self.steps_to.items():
+            steps[:] = state[f"steps_to/{name}"]
+        for name in _LR_RANGE:
+            getattr(self, name)[:] = state[name]
+        best = enumerate(state["best_valid_loss"].tolist())
+        self.best_valid_loss = {cell: loss for cell, loss in best if not math.isnan(loss)}
+        self.traces = [trace_from_json(_with_nulls(points)) for points in state["trace"]]
 
     def _trace(self, cell: int, step: int, loss: float, *evaluation: float) -> None:
         lr = float(self.lr_final[cell])
@@ -149,6 +180,11 @@ class Ledger:
             steps_to={n: int(steps[cell]) for n, steps in self.steps_to.items() if steps[cell]},
             trace=tuple(self.traces[cell]),
         )
+
+
+def _with_nulls(points: npt.NDArray[np.float64]) -> list[list[Any]]:
+    rows = [[None if math.isnan(x) else x for x in point] for point in points.tolist()]
+    return [[int(row[0] or 0), *row[1:]] for row in rows]
 
 
 def _number(value: float) -> float | None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from hdsens.cells import Cell
 from hdsens.packs import Path
-from hdsens.records import CellRecord, PackRecord, failure
+from hdsens.records import CellRecord, PackRecord, Snapshot, failure
 from hdsens.study import Study
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import train_fused
+from hdsens.training.fused import start_fused
 from hdsens.training.job import Job
+from hdsens.training.memory import out_of_memory
 from hdsens.training.plain import train_cells
+from hdsens.training.snapshots import Keeper, ended_records, is_usable
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +31,14 @@ class PackTraining:
         study: the study that the cells are of.
         cells: the members, all of one seed and batch size.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        path: `fused` trains them together, `plain` one after the other.
         threads: CPU threads; part of what makes two runs equal bit for bit.
+        path: `fused` trains them together, `plain` one after the other.
+        snapshot: of these cells, or of more or fewer, to go on from; the rest start anew.
+        keep: called between two steps with a snapshot, before the next step is made.
+        keep_every_s: seconds between two such calls.
+
+    A snapshot holds parameters, buffers and the optimizer's state, so a cell whose optimizer's
+    state is more than tensors and JSON values has none. What a model keeps elsewhere is lost.
 
     Raises:
         InputError: the device is not there.
@@ -44,71 +51,105 @@ class PackTraining:
         device: str = "auto",
         threads: int = 1,
         path: Path = "plain",
+        snapshot: Snapshot | None = None,
+        keep: Callable[[Snapshot], None] | None = None,
+        keep_every_s: float = 300.0,
     ) -> None:
         self._study = study
         self._cells = tuple(cells)
         self._device = resolve_device(device)
         self._threads = threads
         self._path = path
-        self._started = time.perf_counter()
+        self._snapshot = snapshot if snapshot and is_usable(snapshot, study, path) else None
         self._ready: list[CellRecord] = []
+        before_s = self._snapshot.details["seconds"] if self._snapshot else 0.0
+        self._keeper = Keeper(study, self._ready, keep, keep_every_s, before_s)
 
     def __iter__(self) -> Iterator[CellRecord]:
         try:
             yield from self._train()
         except Exception as error:  # a pack that cannot go on must not stop the others
-            for cell in self._cells[len(self._ready) :]:
-                self._ready.append(failure(cell, error))
-                yield self._ready[-1]
+            ready = {record.cell.cell_id for record in self._ready}
+            for cell in self._cells:
+                if cell.cell_id not in ready:
+                    self._ready.append(failure(cell, error))
+                    yield self._ready[-1]
 
     def _train(self) -> Iterator[CellRecord]:
         task = self._study.task
         with training_environment(getattr(torch, task.dtype), self._threads):
             job = Job(self._study, load_examples(task, self._device), self._device)
-            for record in _train(job, self._cells, self._path):
+            for record in self._records(job):
                 self._ready.append(record)
                 yield record
 
+    def _records(self, job: Job) -> Iterator[CellRecord]:
+        snapshot, rest = self._snapshot, self._cells
+        if snapshot is not None:
+            ended = ended_records(snapshot, rest, job.initial_loss)
+            yield from ended
+            rest = _without(rest, ended)
+        if self._path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
+            yield from train_cells(job, rest, self._keeper, snapshot)
+            return
+        held = [c for c in rest if snapshot and c.cell_id in snapshot.cell_ids]
+        for group, start in ((held, snapshot), ([c for c in rest if c not in held], None)):
+            if group:
+                yield from _train_together(job, group, self._keeper, start)
+
     def record(self) -> PackRecord:
-        """The records that are ready, with where and how long they ran."""
+        """The records that are ready, in the order of the cells, with where and how long they ran.
+
+        The seconds before an interruption count too.
+        """
+        order = {cell.cell_id: i for i, cell in enumerate(self._cells)}
         return PackRecord(
-            cells=tuple(self._ready),
-            seconds=time.perf_counter() - self._started,
+            cells=tuple(sorted(self._ready, key=lambda record: order[record.cell.cell_id])),
+            seconds=self._keeper.seconds,
             device=_device_name(self._device),
             dtype=self._study.task.dtype,
             torch_version=torch.__version__,
         )
 
 
-def _train(job: Job, cells: Sequence[Cell], path: Path) -> Iterator[CellRecord]:
-    if path == "plain":
-        yield from train_cells(job, cells)
-        return
-    records, error = _attempt(job, cells)
+def _train_together(
+    job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
+) -> Iterator[CellRecord]:
+    """Fused; what stops it leaves the cells that had ended, and the others go on by themselves."""
+    ended, error = _attempt(job, cells, keeper, snapshot)
+    yield from ended
+    rest = _without(cells, ended)
     if error is None:
-        yield from records
-    elif _out_of_memory(error) and len(cells) > 1:
-        half = len(cells) // 2
-        _log.warning("out of memory: %d cells go on in two packs", len(cells))
-        yield from _train(job, cells[:half], path)
-        yield from _train(job, cells[half:], path)
+        return
+    if out_of_memory(error) and len(rest) > 1:
+        half = len(rest) // 2
+        _log.warning("out of memory: %d cells go on in two packs", len(rest))
+        yield from _train_together(job, rest[:half], keeper, None)
+        yield from _train_together(job, rest[half:], keeper, None)
     else:
-        _log.warning("%d cells go on one by one: %s: %s", len(cells), type(error).__name__, error)
-        yield from train_cells(job, cells)
+        _log.warning("%d cells go on one by one: %s: %s", len(rest), type(error).__name__, error)
+        yield from train_cells(job, rest, keeper)
 
 
-def _attempt(job: Job, cells: Sequence[Cell]) -> tuple[list[CellRecord], Exception | None]:
-    """The records of cells trained together, or what stopped them; its memory is free again."""
+def _attempt(
+    job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
+) -> tuple[list[CellRecord], Exception | None]:
+    """Records of the cells that ended, and what stopped the others; its memory is free again."""
+    ended: list[CellRecord] = []
     try:
-        return train_fused(job, cells), None
+        run = start_fused(job, cells, snapshot)
+        try:
+            run.to_the_end(keeper)
+        finally:
+            ended = run.ended()
     except Exception as error:  # whatever a user's model raises under vmap
-        return [], error.with_traceback(None)
+        return ended, error.with_traceback(None)
+    return ended, None
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; on the CPU torch says so in words only."""
-    kinds = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+def _without(cells: Sequence[Cell], ended: Sequence[CellRecord]) -> tuple[Cell, ...]:
+    gone = {record.cell.cell_id for record in ended}
+    return tuple(cell for cell in cells if cell.cell_id not in gone)
 
 
 def _device_name(device: torch.device) -> str:

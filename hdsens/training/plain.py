@@ -12,33 +12,45 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from hdsens.cells import Cell
-from hdsens.records import CellRecord, failure
+from hdsens.records import CellRecord, Snapshot, failure
 from hdsens.training.examples import Batches, Split
 from hdsens.training.job import Job, all_finite, evaluate, evaluation_steps, trace_steps
+from hdsens.training.optimizer_state import load_optimizer, save_optimizer
 from hdsens.training.optimizers import build_optimizer, build_schedule
 from hdsens.training.randomness import Purpose, seed_for, seed_torch
 from hdsens.training.recorder import Recorder
+from hdsens.training.snapshots import Keeper, note_unusable, rows_of, to_array, to_tensor, under
 
 
-def train_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellRecord]:
-    """Train cells one by one; one that raises is `failed`, and the others go on."""
+def train_cells(
+    job: Job,
+    cells: Sequence[Cell],
+    keeper: Keeper | None = None,
+    snapshot: Snapshot | None = None,
+) -> Iterator[CellRecord]:
+    """Train cells one by one; one that raises is `failed`, and the others go on.
+
+    The cell that a snapshot holds goes on from there.
+    """
+    held = () if snapshot is None else snapshot.cell_ids
     for cell in cells:
         try:
-            yield train_cell(job, cell)
+            yield train_cell(job, cell, keeper, snapshot if cell.cell_id in held else None)
         except Exception as error:  # whatever a user's model or optimizer raises is their result
             yield failure(cell, error)
 
 
-def train_cell(job: Job, cell: Cell) -> CellRecord:
+def train_cell(
+    job: Job, cell: Cell, keeper: Keeper | None = None, snapshot: Snapshot | None = None
+) -> CellRecord:
     """Train one cell to its end.
 
     A step measures the minibatch loss, then updates. Diverged = a non-finite minibatch loss,
     gradient, lr or parameter, or a non-finite evaluation.
     """
-    model = job.fresh_model(cell.seed)
-    run = PlainRun(job, cell, model)
-    initial_loss = job.initial_loss(model, cell.seed)
-    end = run.to_the_end()
+    run = _start(job, cell, snapshot)
+    initial_loss = job.initial_loss(cell.seed)
+    end = run.to_the_end(keeper)
     return CellRecord(
         cell=cell,
         outcome="diverged" if end.diverged else "completed",
@@ -55,6 +67,18 @@ def train_cell(job: Job, cell: Cell) -> CellRecord:
         steps_to=run.recorder.steps_to,
         trace=tuple(run.recorder.trace),
     )
+
+
+def _start(job: Job, cell: Cell, snapshot: Snapshot | None) -> PlainRun:
+    if snapshot is not None:
+        try:
+            run = PlainRun(job, cell, job.fresh_model(cell.seed))
+            run.restore(snapshot)
+        except Exception as error:  # it may be damaged, or the model's code another
+            note_unusable(error)
+        else:
+            return run
+    return PlainRun(job, cell, job.fresh_model(cell.seed))
 
 
 @dataclass(frozen=True)
@@ -83,11 +107,12 @@ class PlainRun:
         self.recorder = Recorder(job.target_losses, self.batches.per_epoch)
         self.evaluated = evaluation_steps(study.trace.evaluate, cell.steps)
         self.traced = trace_steps(study.trace.points, cell.steps) | self.evaluated
+        self.taken = 0
 
-    def to_the_end(self) -> _End:
+    def to_the_end(self, keeper: Keeper | None = None) -> _End:
         """Step until the budget is spent, all targets are reached (if asked), or it diverges."""
         may_stop = self.job.study.stop.when == "targets"
-        for step in range(1, self.cell.steps + 1):
+        for step in range(self.taken + 1, self.cell.steps + 1):
             loss = self.update(step)
             if loss is None:
                 return _End(step, diverged=True)
@@ -96,7 +121,46 @@ class PlainRun:
                 end = self.record(step, loss, evaluated=last or step in self.evaluated)
                 if last or end.diverged:
                     return end
+            self.taken = step
+            if keeper is not None:
+                keeper.boundary(lambda: (self.snapshot(), ()))
         raise AssertionError("a budget has at least one step")
+
+    def snapshot(self) -> Snapshot:
+        """All that the cell needs to go on.
+
+        Raises:
+            CannotKeepError: the optimizer's state is more than tensors and JSON values.
+        """
+        arrays, optimizer = save_optimizer(self.optimizer)
+        weights = {f"model/{name}": to_array(w)[None] for name, w in self._weights().items()}
+        return Snapshot(
+            step=self.taken,
+            cell_ids=(self.cell.cell_id,),
+            arrays={**arrays, **weights},
+            details={
+                "path": "plain",
+                "optimizer": optimizer,
+                "recorder": self.recorder.to_json(),
+            },
+        )
+
+    @torch.no_grad()
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of the cell."""
+        arrays = rows_of(snapshot, [self.cell])
+        kept = under("model", arrays)
+        for name, weight in self._weights().items():
+            weight.copy_(to_tensor(kept[name][0], self.job.device))
+        load_optimizer(self.optimizer, arrays, snapshot.details["optimizer"])
+        if self.schedule is not None:
+            self.schedule.last_epoch = snapshot.step
+        self.recorder.restore(snapshot.details["recorder"])
+        self.taken = snapshot.step
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Parameters, frozen ones too, and buffers, also those that no state_dict has."""
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def update(self, step: int) -> float | None:
         """One update; the minibatch's loss, or None once anything is non-finite."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor, nn
 
 from hdsens.cells import Cell
+from hdsens.training.examples import Split
 from hdsens.training.fused import FusedRun
-from hdsens.training.job import Job
+from hdsens.training.job import EVALUATION_BATCH, Job, evaluate
+from hdsens.training.memory import memory_budget, out_of_memory
 from hdsens.training.plain import PlainRun
+from hdsens.training.stack import evaluate_cells
 
 REPEATS = 3
 _STATE_COPIES = 6  # parameters, gradients, up to three states, and one to work with
-_log = logging.getLogger(__name__)
 
 
 class Probe:
@@ -50,12 +50,13 @@ class Probe:
             self._compare()
         if n_cells * self._bytes_per_cell > memory_budget(self.job.device, self.threads):
             return None
-        run = FusedRun(self.job, self.cells[:n_cells])
-        return self._best(lambda step: run.update()) / n_cells
-
-    def note(self, error: Exception) -> None:
-        """Say why these cells take the plain loop."""
-        _log.warning("the plain loop trains these cells: %s: %s", type(error).__name__, error)
+        try:
+            run = FusedRun(self.job, self.cells[:n_cells])
+            return self._best(lambda step: run.update()) / n_cells
+        except Exception as error:
+            if out_of_memory(error):
+                return None
+            raise
 
     def _best(self, update: Callable[[int], object]) -> float:
         """The quickest of a few steps, after one that warms up."""
@@ -89,17 +90,42 @@ class Probe:
         return (_STATE_COPIES * state + 2 * kept) / len(run.cells)
 
     def _compare(self) -> None:
+        """Train a few steps both ways; losses, buffers and an evaluation must agree."""
         sample = self._sample()
         fused = FusedRun(self.job, sample)
         plain = [PlainRun(self.job, c, self.job.fresh_model(c.seed)) for c in sample]
+        sound = [True] * len(sample)
         for step in range(1, 1 + min(REPEATS, sample[0].steps)):
             losses = fused.update().tolist()
-            for run, loss in zip(plain, losses, strict=True):
+            for row, (run, loss) in enumerate(zip(plain, losses, strict=True)):
                 expected = run.update(step)
-                if expected is not None and not agree(loss, expected, self.job.study.task.dtype):
-                    raise RuntimeError(
-                        f"together, the loss of step {step} is {loss}, alone {expected}"
-                    )
+                sound[row] = sound[row] and expected is not None
+                if sound[row]:
+                    self._check(f"the loss of step {step}", loss, expected)
+        rows = self._some_examples()
+        for row, evaluation in enumerate(evaluate_cells(fused.stack, rows)):
+            if sound[row]:
+                self._compare_states(fused.stack.buffers, row, plain[row].model)
+                alone = evaluate(plain[row].model, rows)
+                self._check("the evaluated loss", evaluation.loss, alone.loss)
+
+    def _compare_states(self, stacked: Mapping[str, Tensor], row: int, alone: nn.Module) -> None:
+        for name, buffer in alone.named_buffers():
+            together = stacked[name][row].double()
+            apart = (together - buffer.double()).abs().flatten()
+            if apart.numel():
+                worst = int(apart.argmax())
+                pair = (x.flatten()[worst].item() for x in (together, buffer))
+                self._check(f"buffer {name!r}", *pair)
+
+    def _check(self, what: str, together: float, alone: float | None) -> None:
+        if alone is None or not agree(together, alone, self.job.study.task.dtype):
+            raise RuntimeError(f"together, {what} is {together}, alone {alone}")
+
+    def _some_examples(self) -> Split:
+        """As many as the plain loop evaluates at once."""
+        train, rows = self.job.examples.train, slice(EVALUATION_BATCH)
+        return Split(train.inputs[rows], train.targets[rows])
 
     def _sample(self) -> list[Cell]:
         """Two cells from the middle: the ends of a grid are 0 and what diverges."""
@@ -108,32 +134,5 @@ class Probe:
 
 
 def agree(a: float, b: float, dtype: str) -> bool:
-    """Whether two losses are equal but for rounding, some of it enlarged by training."""
+    """Whether two numbers are equal but for rounding, some of it enlarged by training."""
     return abs(a - b) <= {"float32": 1e-3, "float64": 1e-8}[dtype] * max(1.0, abs(b))
-
-
-def memory_budget(device: torch.device, threads: int) -> float:
-    """Bytes that a pack may take: most of a free GPU, half of a CPU worker's share."""
-    if device.type == "cuda":
-        return 0.8 * float(torch.cuda.mem_get_info(device)[0])
-    workers = max(1, (os.cpu_count() or 1) // threads)
-    return 0.5 * _free_memory() / workers
-
-
-def _free_memory() -> float:
-    """Bytes that this machine, or the control group that holds us, has left."""
-    free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free = 1024.0 * int(line.split()[1])
-    limit, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit and used and limit[0] != "max":
-        free = min(free, float(limit[0]) - float(used[0]))
-    return free
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hdsens.records import TracePoint
 from hdsens.training.job import Evaluation
+from hdsens.training.snapshots import trace_from_json, trace_to_json
+
+_NUMBERS = ("lr_final", "lr_max", "lr_min", "best_valid_loss")
 
 
 @dataclass
@@ -52,6 +56,18 @@ class Recorder:
                 valid_accuracy=valid.accuracy if valid else None,
             )
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        kept = {name: getattr(self, name) for name in _NUMBERS}
+        return {**kept, "steps_to": dict(self.steps_to), "trace": trace_to_json(self.trace)}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        for name in _NUMBERS:
+            setattr(self, name, kept[name])
+        self.steps_to = dict(kept["steps_to"])
+        self.trace = trace_from_json(kept["trace"])
 
     @property
     def all_reached(self) -> bool:

@@ -58,11 +58,17 @@ class Stack:
 
     def keep(self, rows: Tensor) -> Stack:
         """The cells of these rows alone."""
-        return replace(
-            self,
-            parameters={n: p.detach()[rows].requires_grad_() for n, p in self.parameters.items()},
-            buffers={n: b[rows] for n, b in self.buffers.items()},
+        return self.with_weights(
+            {name: p.detach()[rows] for name, p in self.parameters.items()},
+            {name: b[rows] for name, b in self.buffers.items()},
         )
+
+    def with_weights(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> Stack:
+        """The same model with other weights, of any number of cells."""
+        trained = {name: parameters[name].requires_grad_() for name in self.parameters}
+        return replace(self, parameters=trained, buffers={n: buffers[n] for n in self.buffers})
 
     @cached_property
     def _chain(self) -> tuple[nn.Module, ...] | None:
@@ -86,6 +92,9 @@ class Stack:
         ) -> Tensor:
             weights = {**parameters, **self.frozen, **buffers}
             result: Tensor = functional_call(self.module, weights, (inputs,))
+            for name, buffer in buffers.items():
+                if weights[name] is not buffer:  # functional_call gives back what took its place
+                    raise RuntimeError(f"buffer {name!r} is replaced instead of written into")
             return result
 
         return torch.vmap(forward, in_dims=(0, 0, None), randomness="same")

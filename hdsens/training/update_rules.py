@@ -39,6 +39,7 @@ class UpdateRule(ABC):
         self.clip = self._column(clips)
         self.parameters = _rows(parameters)
         self.directions: list[Tensor] | None = None
+        self.steps = 0
         self._room: Tensor | None = None
         self.measures = any(s.get("hypergrad_lr", 0.0) != 0 for s in settings)
         self.decays = any(s["weight_decay"] != 0 for s in settings)
@@ -55,6 +56,7 @@ class UpdateRule(ABC):
                 gradient.addcmul_(parameter, self.weight_decay)
         if self.measures and self.directions is not None:
             self._adapt(g, self.directions)
+        self.steps += 1
         self.directions, scale = self._advance(g)
         step_size = (-self.lr * scale).to(self.dtype).unsqueeze(1)
         for parameter, direction in zip(self.parameters, self.directions, strict=True):
@@ -74,6 +76,27 @@ class UpdateRule(ABC):
         for name in ("directions", *self._states()):
             kept = getattr(self, name)
             setattr(self, name, kept and [tensor[rows] for tensor in kept])
+
+    def state(self) -> dict[str, Tensor]:
+        """What the steps have made, by name, cells first."""
+        lists = {name: getattr(self, name) for name in self._kept()}
+        found = {
+            f"{name}/{i}": tensor
+            for name, tensors in lists.items()
+            for i, tensor in enumerate(tensors or ())
+        }
+        return {"lr": self.lr, **found}
+
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from the `state` after so many steps."""
+        self.lr, self.steps = state["lr"], steps
+        for name in self._kept():
+            if f"{name}/0" in state:
+                found = [state[f"{name}/{i}"] for i in range(len(self.parameters))]
+                setattr(self, name, found)
+
+    def _kept(self) -> tuple[str, ...]:
+        return ("directions", *self._states()) if self.measures else self._states()
 
     def _shorten(self, g: Sequence[Tensor]) -> None:
         norms = torch.stack([torch.linalg.vector_norm(x, dim=1) for x in g])
@@ -193,11 +216,9 @@ class AdamRule(UpdateRule):
         self.eps = self._exact([s["eps"] for s in settings])
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
-        self.steps = 0
 
     def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """With r = √(1 − β₂ᵗ), u_t is m_t / (√v_t + ε r) but for the factor r / (1 − β₁ᵗ)."""
-        self.steps += 1
         new1 = (1 - self.beta1).to(self.dtype).unsqueeze(1)
         new2 = (1 - self.beta2).to(self.dtype).unsqueeze(1)
         floor = (self.eps * self._root()).to(self.dtype).unsqueeze(1)

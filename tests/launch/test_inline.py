@@ -90,6 +90,24 @@ def test_results_do_not_depend_on_packs(small, tmp_path):
     )
 
 
+def test_a_plan_stands_and_an_option_that_it_overrules_is_noted(small, tmp_path):
+    broken = change(small, ["task", "model"], "models_for_tests:raises_while")
+    broken["task"]["model_settings"] = {"marker": str(tmp_path / "marker")}
+    (tmp_path / "marker").touch()
+    assert train(broken, tmp_path / "out", path="plain", pack_size=9).status.failed == 18
+    (tmp_path / "marker").unlink()
+    again = train(broken, tmp_path / "out", path="fused", pack_size=4)
+    assert again.notes[-1] == (
+        "18 cells train as planned at an earlier run (plain, packs of at most 9): --path and "
+        "--pack-size arrange only what no plan holds; a new --out plans anew"
+    )
+    assert set(read_cells(tmp_path / "out")["pack_size"]) == {9}
+    small["arms"][0]["lr"].append(0.5)
+    same = train(small, tmp_path / "whole", path="plain", pack_size=4)
+    more = change(small, ["arms", 0, "lr"], [0.0, 0.1, 1.0, 0.5, 0.6])
+    assert train(more, tmp_path / "whole", path="plain", pack_size=4).notes == same.notes == ()
+
+
 def test_a_model_that_raises_fails_its_cells_and_a_mended_one_trains_them(small, tmp_path):
     broken = change(small, ["task", "model"], "models_for_tests:raises")
     done = train(broken, tmp_path)
@@ -187,5 +205,7 @@ def test_bad_options_write_nothing(small, tmp_path, options, message):
 
 def test_a_results_folder_that_cannot_be_made_is_an_input_error(small, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"results '.*file.out' cannot be read: .*; check the path"):
+    with pytest.raises(
+        InputError, match=r"results '.*file.out' cannot be read: .*; check"
+    ):
         train(small, tmp_path / "file" / "out")

@@ -74,19 +74,62 @@ def recurrent(input_shape, n_classes):
 class Fading(nn.Module):
     """A buffer that is replaced, not written into: together, its changes get lost."""
 
-    def __init__(self, n_in, n_classes):
+    def __init__(self, n_in, n_classes, after):
         super().__init__()
         self.layer = nn.Linear(n_in, n_classes)
         self.register_buffer("scale", torch.ones(()))
+        self.after, self.steps = after, 0
 
     def forward(self, x):
-        if self.training:
+        self.steps += self.training
+        if self.training and self.steps > self.after:
             self.scale = self.scale * 0.5
         return self.layer(x.flatten(1)) * self.scale
 
 
-def fading(input_shape, n_classes):
-    return Fading(math.prod(input_shape), n_classes)
+def fading(input_shape, n_classes, after=0):
+    return Fading(math.prod(input_shape), n_classes, after)
+
+
+def batch_evaluated(input_shape, n_classes):
+    """Batch statistics in evaluations too, which then depend on how many examples come at once."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.BatchNorm1d(math.prod(input_shape), track_running_stats=False),
+        nn.Linear(math.prod(input_shape), n_classes),
+    )
+
+
+class Numbering(nn.Module):
+    """A buffer that counts what vmap calls: its value alone would be another."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+        self.register_buffer("calls", torch.zeros(()))
+        self.made = 0
+
+    def forward(self, x):
+        self.made += 1
+        if self.training:
+            self.calls.fill_(self.made + torch._C._functorch.is_batchedtensor(self.layer.weight))
+        return self.layer(x.flatten(1))
+
+
+def numbering(input_shape, n_classes):
+    return Numbering(math.prod(input_shape), n_classes)
+
+
+def training_only(input_shape, n_classes):
+    """Cannot be evaluated, by either path."""
+    return nn.Sequential(nn.Flatten(), TrainingOnly(), nn.Linear(math.prod(input_shape), n_classes))
+
+
+class TrainingOnly(nn.Module):
+    def forward(self, x):
+        if not self.training:
+            raise ValueError("never evaluated")
+        return x
 
 
 class Picky(nn.Module):

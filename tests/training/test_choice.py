@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from hdsens.cells import expand
 from hdsens.errors import InputError
@@ -83,15 +84,43 @@ def test_measuring_packs_every_cell_once():
     assert all(len({c.seed for c in p.cells}) == 1 for p in packs)
 
 
+@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("path", ["auto", "fused"])
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [("recurrent", "lstm"), ("fading", "RuntimeError: together, the loss of step 2 is")],
+    [
+        ("recurrent", "lstm"),
+        ("fading", "buffer 'scale' is replaced instead of written into"),
+        ("numbering", "RuntimeError: together, buffer 'calls' is "),
+        ("batch_evaluated", "RuntimeError: together, the evaluated loss is "),
+        ("training_only", "ValueError: never evaluated"),
+        ("no_such_name", "no_such_name"),
+    ],
 )
-def test_a_model_that_trains_otherwise_in_a_pack_takes_the_plain_loop(model, reason, caplog):
+def test_a_model_that_trains_otherwise_in_a_pack_takes_the_plain_loop(
+    model, reason, path, size, caplog
+):
     study = declare(ARMS[:2], f"fused_models:{model}")
-    packs = choose_packs(study, cells_of(study), "cpu", 1, None, "fused")
+    packs = choose_packs(study, cells_of(study), "cpu", 1, size, path)
     assert {p.path for p in packs} == {"plain"}
     assert reason in caplog.text
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("path", ["auto", "fused"])
+def test_an_optimizer_that_raises_takes_the_plain_loop(path):
+    study = declare([{"name": "a", "optimizer": f"{__name__}:Moody", "lr": [0.1, 0.2]}])
+    packs = choose_packs(study, cells_of(study), "cpu", 1, 4, path)
+    assert shapes(packs) == [("plain", 2)]
+    reason = obstacle(study.arms[0], study.task, {"lr": 0.2})
+    assert reason == "ArithmeticError: not today"
+
+
+class Moody(torch.optim.SGD):
+    def __init__(self, params, lr, weight_decay=0.0):
+        if lr == 0.2:
+            raise ArithmeticError("not today")
+        super().__init__(params, lr, weight_decay=weight_decay)
 
 
 def test_another_path_is_refused():

@@ -152,6 +152,29 @@ def test_cells_that_reached_every_target_leave_and_the_others_go_on():
     assert len({r.steps_run for r in fused}) > 3
 
 
+def test_a_cell_that_reaches_its_targets_on_an_evaluation_step_ends_there():
+    study = declare(
+        [arm("sgd", "SGD", [0.0, 0.03, 0.1])],
+        stop={"when": "targets"},
+        trace={"points": 3, "evaluate": [0.2, 1.0]},
+    )
+    plain = both(study)[1]
+    reached = plain[2].steps_run
+    share = reached / 200
+    at_once = {"points": 3, "evaluate": [share, 1.0]}
+    study = declare([arm("sgd", "SGD", [0.0, 0.03, 0.1])], stop={"when": "targets"}, trace=at_once)
+    fused, plain = both(study)
+    assert plain[2].steps_run == reached < 200
+    assert_equal(fused, plain)
+
+
+def test_a_buffer_replaced_late_in_training_sends_the_pack_to_the_plain_loop(caplog):
+    study = declare([arm("sgd", "SGD", [0.0, 0.1])], "fused_models:fading", {"after": 15}, steps=20)
+    fused = list(PackTraining(study, cells_of(study), "cpu", 1, "fused"))
+    assert fused == list(PackTraining(study, cells_of(study), "cpu", 1, "plain"))
+    assert "2 cells go on one by one: RuntimeError: buffer 'scale' is replaced" in caplog.text
+
+
 def test_single_precision_gives_the_same_outcomes_and_first_passages():
     levels = [0.0, 1e-4, 1e-2, 0.1]
     arms = [

@@ -1,0 +1,193 @@
+"""A pack that goes on from a snapshot gives what an undisturbed one gives, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_fused import ADAM_ARMS, NESTEROV, SGD_ARMS, arm, cells_of, declare
+
+from hdsens.records import Snapshot
+from hdsens.training.pack import PackTraining
+
+STEPS = 70  # more than a look's window
+
+
+def train(study, path, snapshot=None, cells=None, keep=None):
+    training = PackTraining(
+        study, cells or cells_of(study), "cpu", 1, path, snapshot, keep, keep_every_s=0.0
+    )
+    list(training)
+    return training.record().cells
+
+
+def through_files(snapshot):
+    """As a store would bring it back: memory of its own, details through JSON."""
+    arrays = {name: np.array(array) for name, array in snapshot.arrays.items()}
+    details = json.loads(json.dumps(snapshot.details, allow_nan=False))
+    assert all(len(array) == len(snapshot.cell_ids) for array in arrays.values())
+    return Snapshot(snapshot.step, snapshot.cell_ids, arrays, details)
+
+
+def interrupted_at(study, path, moments):
+    """The whole run's records, and snapshots at some of its step boundaries, in order."""
+    kept: list[Snapshot] = []
+    whole = train(study, path, keep=lambda snapshot: kept.append(through_files(snapshot)))
+    return whole, [kept[int(moment * (len(kept) - 1))] for moment in moments]
+
+
+FUSED = {
+    "sgd": (SGD_ARMS, "mlp", {"width": 8}, "targets"),
+    "adam": (ADAM_ARMS, "mlp", {"width": 8}, "budget"),
+    "buffers": (SGD_ARMS, "fused_models:norm_cnn", {}, "budget"),
+    "dropout": (ADAM_ARMS, "fused_models:residual", {"p": 0.4}, "targets"),
+}
+
+
+@pytest.mark.parametrize("case", FUSED)
+def test_a_fused_pack_goes_on_bit_for_bit(case):
+    arms, model, settings, stop = FUSED[case]
+    study = declare(
+        arms, model, settings, steps=STEPS, dtype="float32", stop={"when": stop},
+        trace={"points": 4, "evaluate": [0.1, 1.0]},
+        targets={"early": {"batch_loss": 2.2}, "low": {"batch_loss": 1.2}},
+    )  # fmt: skip
+    whole, snapshots = interrupted_at(study, "fused", (0, 0.37, 0.8))
+    assert snapshots[-1].step > STEPS // 2
+    for snapshot in snapshots:
+        assert train(study, "fused", snapshot) == whole
+
+
+class Counting(torch.optim.SGD):
+    """SGD with state beside torch's: a number, and a tensor more exact than the parameters."""
+
+    def __init__(self, params, lr, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay=weight_decay)
+        self.taken = 0
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.taken += 1
+        for group in self.param_groups:
+            group["lr"] *= 1 - 0.1 / self.taken
+            for p in group["params"]:
+                seen = self.state[p].setdefault("seen", torch.zeros((), dtype=torch.float64))
+                seen.add_(p.grad.double().sum() / 3)
+                p.add_(torch.sin(1e6 * seen).to(p.dtype), alpha=-1e-3)
+        super().step(closure)
+
+
+class Hoarding(torch.optim.SGD):
+    """SGD whose state is no tensor: it has no snapshot."""
+
+    def __init__(self, params, lr, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay=weight_decay)
+
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            self.state[p].setdefault("seen", {len(self.state)})
+        return super().step(closure)
+
+
+class Holding(Hoarding):
+    """Likewise: tensors that no state_dict has."""
+
+    def step(self, closure=None):
+        self.last = self.param_groups[0]["params"][0].detach().clone()
+        return torch.optim.SGD.step(self, closure)
+
+
+PLAIN = {
+    "sgd": arm("a", "SGD", [0.1, 0.01], settings=NESTEROV, schedule="inv_sqrt"),
+    "sgd_hd": arm("a", "SGDHD", [0.1], hypergrad_lr=[1e-3, 1e4], settings=NESTEROV),
+    "bounded": arm("a", "SGDHD", hypergrad_lr=1e-3, settings={"lr_bounds": [0.0, 0.02]}),
+    "transition": arm("a", "SGDHD", [0.1], hypergrad_lr=1e-3, settings={"transition": [0.1, 2.0]}),
+    "adam_hd": arm("a", "AdamHD", [0.01], hypergrad_lr=1e-5, settings={"betas": [0.8, 0.9]}),
+    "adamw": arm("a", "AdamW", [0.01], clip_grad_norm=0.3),
+    "rmsprop": arm("a", "RMSprop", [0.01], schedule="inv_sqrt"),
+    "radam": arm("a", "RAdam", [0.01]),
+    "own": arm("a", f"{__name__}:Counting", [0.1, 0.01]),
+}
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_the_plain_loop_goes_on_bit_for_bit(case):
+    study = declare([PLAIN[case]], "fused_models:norm_cnn", steps=12, dtype="float32")
+    whole, snapshots = interrupted_at(study, "plain", (0, 0.47, 1))
+    for snapshot in snapshots:
+        assert train(study, "plain", snapshot) == whole
+
+
+@pytest.mark.parametrize("kind", ["Hoarding", "Holding"])
+def test_an_optimizer_with_other_state_has_no_snapshot_and_trains_on(kind, caplog):
+    study = declare([arm("a", f"{__name__}:{kind}", [0.1])], steps=5)
+    kept = []
+    records = train(study, "plain", keep=kept.append)
+    assert [r.outcome for r in records] == ["completed"]
+    assert kept == []
+    assert "not kept" not in caplog.text
+
+
+def test_a_snapshot_serves_fewer_and_more_cells():
+    study = declare(SGD_ARMS, "mlp", {"width": 16}, steps=STEPS)
+    whole, (snapshot,) = interrupted_at(study, "fused", (0.5,))
+    by_cell = {r.cell.cell_id: r for r in whole}
+    cells = cells_of(study)
+    fewer = train(study, "fused", snapshot, cells[2:6])
+    more_arms = [*SGD_ARMS, arm("more", "SGD", [0.02])]
+    more = train(declare(more_arms, "mlp", {"width": 16}, steps=STEPS), "fused", snapshot)
+    assert [r.cell for r in fewer] == list(cells[2:6])
+    assert len(more) == len(whole) + 1
+    for record in (*fewer, *more[:-1]):
+        expected = by_cell[record.cell.cell_id]
+        assert (record.outcome, record.steps_run) == (expected.outcome, expected.steps_run)
+        if record.outcome == "completed":
+            assert record.train_loss == pytest.approx(expected.train_loss, rel=1e-9)
+
+
+def test_a_pack_that_went_over_to_the_plain_loop_goes_on_there():
+    study = declare([arm("sgd", "SGD", [0.0, 0.01])], "fused_models:recurrent", steps=6)
+    whole, snapshots = interrupted_at(study, "fused", (0.3, 0.9))
+    assert [s.details["path"] for s in snapshots] == ["plain", "plain"]
+    for snapshot in snapshots:
+        assert train(study, "fused", snapshot) == whole
+
+
+def test_a_snapshot_of_another_cadence_or_path_is_left_alone(caplog):
+    study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=20)
+    whole, (snapshot,) = interrupted_at(study, "fused", (0.5,))
+    other = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=20, trace={"points": 4})
+    assert train(other, "fused", snapshot) == train(other, "fused")
+    assert train(study, "plain", snapshot) == train(study, "plain")
+    assert caplog.messages == []
+    broken = replace(snapshot, arrays={**snapshot.arrays, "rule/lr": np.zeros((2, 3))})
+    assert train(study, "fused", replace(broken, arrays={})) == whole
+    assert "a snapshot does not fit: " in caplog.text
+
+
+def test_a_snapshot_that_cannot_be_written_does_no_harm(caplog):
+    def full(snapshot):
+        raise OSError("no space left")
+
+    study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=5)
+    assert train(study, "fused", keep=full) == train(study, "fused")
+    assert "a snapshot was not kept: OSError: no space left" in caplog.messages
+
+
+def test_snapshots_come_as_seldom_as_asked():
+    study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=30)
+    kept = []
+    list(PackTraining(study, cells_of(study), "cpu", 1, "fused", None, kept.append, 3600.0))
+    assert kept == []
+
+
+def test_the_seconds_before_an_interruption_count():
+    study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=20)
+    _, (snapshot,) = interrupted_at(study, "plain", (0.9,))
+    late = replace(snapshot, details={**snapshot.details, "seconds": 1000.0})
+    training = PackTraining(study, cells_of(study), "cpu", 1, "plain", late)
+    list(training)
+    assert training.record().seconds > 1000
