@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,13 @@ from hdsens.analysis.accounting import attach
 from hdsens.analysis.grid import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
-from hdsens.analysis.regret import interval_columns, panel_regret, with_bounds
+from hdsens.analysis.regret import (
+    interval_columns,
+    panel_regret,
+    reference_loss,
+    reference_restrictions,
+    with_bounds,
+)
 from hdsens.errors import InputError
 
 N_RESAMPLES = 1000
@@ -59,13 +65,14 @@ def expected_best(values: ArrayLike, draws: ArrayLike) -> Floats:
 def performance_weights(budget: int) -> Floats:
     """Weights over k = 1 … budget of CPE, "cumulative performance-early", (budget,).
 
-    Proportional to budget − k and summing to 1 (Sivaprasad et al. 2020, ICML, arXiv 1910.11758): an
-    arm that is good after few draws scores well. A budget of one draw has weight 1.
+    Proportional to budget + 1 − k and summing to 1: an arm that is good after few draws scores
+    well. So weighs the code of Sivaprasad et al. 2020 (ICML, arXiv 1910.11758): idiap/DeepOBS,
+    deepobs/analyzer/running_plot_utils.py, `compute_tunability_metrics`.
 
     >>> performance_weights(3).round(4).tolist()
-    [0.6667, 0.3333, 0.0]
+    [0.5, 0.3333, 0.1667]
     """
-    weight = np.arange(budget - 1, -1, -1, dtype=np.float64) if budget > 1 else np.ones(1)
+    weight = np.arange(budget, 0, -1, dtype=np.float64)
     return np.asarray(weight / weight.sum())
 
 
@@ -84,12 +91,15 @@ class ArmGrid:
 
     Attributes:
         regret: (n_seeds, n_points), NaN without a result.
+        seeds: (n_seeds,); `lost`: whether a point that should have a regret has none.
     """
 
     task: str
     arm: str
     baseline: str
     regret: Floats
+    seeds: NDArray[np.int64]
+    lost: NDArray[np.bool_]
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -103,8 +113,16 @@ def arm_grids(panel: Panel, regret: Floats) -> list[ArmGrid]:
     rates = [name for name in LEARNING_RATES if name in points]
     nonzero = ~(points[rates] == 0).any(axis=1)
     groups = points[nonzero].groupby(["task", "arm", "baseline"], sort=True)
+    lost = panel.runs.expected & np.isnan(regret)
     return [
-        ArmGrid(str(task), str(arm), str(baseline), regret[group.index].T)
+        ArmGrid(
+            str(task),
+            str(arm),
+            str(baseline),
+            regret[group.index].T,
+            panel.runs.seeds,
+            np.asarray(lost[group.index].any(axis=0)),
+        )
         for (task, arm, baseline), group in groups
     ]
 
@@ -143,19 +161,29 @@ def tunability_curve(
     rng = np.random.default_rng(0) if rng is None else rng
     by_arm = {(grid.task, grid.arm): grid for grid in grids}
     tables = [_curve(grid, by_arm, draws, rng) for grid in grids]
-    notes = [*panel.restrictions, *_incomplete(grids)]
+    notes = [
+        *panel.restrictions,
+        *reference_restrictions(panel, reference_loss(panel, "family")),
+        *_incomplete(grids),
+        *_unpaired(grids, by_arm),
+    ]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     return attach(table, panel.account, notes, metric=metric, bands=BANDS)
 
 
 def _incomplete(grids: Sequence[ArmGrid]) -> list[str]:
-    lost = {
-        f"{g.arm} on {g.task}": int((~g.complete & ~np.isnan(g.regret).all(axis=1)).sum())
-        for g in grids
-    }
+    lost = {f"{g.arm} on {g.task}": int(g.lost.sum()) for g in grids}
     return [
         f"{name}: {n} seeds left out, not every point has a result" for name, n in lost.items() if n
     ]
+
+
+def _unpaired(grids: Sequence[ArmGrid], by_arm: dict[tuple[str, str], ArmGrid]) -> Iterable[str]:
+    for grid in grids:
+        base = by_arm.get((grid.task, grid.baseline))
+        if base is not None and (grid.complete != base.complete).any():
+            n = int((grid.complete & base.complete).sum())
+            yield f"{grid.arm} on {grid.task}: the difference pairs {n} seeds, the others have none"
 
 
 def _curve(

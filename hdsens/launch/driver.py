@@ -86,7 +86,7 @@ def run(
         fetch_data(study)
         with _open(executor, resources, address) as opened:
             store.begin(study, train_size)
-            store.write_run(provenance(executor, resources))
+            store.write_run(provenance(executor, resources, study))
             packs = _plan(store, study, missing, opened, pack_size, wish)
             with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                 opened.train(study, store, packs, progress)

@@ -37,8 +37,10 @@ def test_more_draws_than_points_is_an_error() -> None:
         expected_best(VALUES, [9])
 
 
-def test_weights_of_cpe_fall_to_zero_at_the_budget() -> None:
-    np.testing.assert_allclose(performance_weights(5), np.array([4, 3, 2, 1, 0]) / 10)
+def test_weights_of_cpe_are_those_of_its_authors_code() -> None:
+    """1 … T reversed, over their sum: the last draw still has a weight."""
+    np.testing.assert_allclose(performance_weights(5), np.array([5, 4, 3, 2, 1]) / 15)
+    np.testing.assert_allclose(performance_weights(1), [1.0])
 
 
 def curve_cells(n_seeds: int = 3):
@@ -75,7 +77,8 @@ def test_curve_by_hand() -> None:
     assert table.loc[("sgd_hd", 2), "difference"] == pytest.approx(np.mean(pairs) - 0.05)
     assert table.loc[("sgd_hd", 4), "best"] == 0
     assert np.isnan(table.loc[("sgd_hd", 4), "difference"])  # beyond the baseline's grid
-    assert table.loc[("sgd_hd", 1), "cpe"] == pytest.approx(0.4)  # budget 2: all weight on k = 1
+    # budget 2, the smaller grid: k = 1 weighs 2/3, k = 2 weighs 1/3
+    assert table.loc[("sgd_hd", 1), "cpe"] == pytest.approx((2 * 0.4 + np.mean(pairs)) / 3)
 
 
 def test_seeds_with_a_hole_are_left_out_and_named() -> None:
