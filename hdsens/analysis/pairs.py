@@ -13,6 +13,7 @@ from hdsens.analysis.grid import (
     Setting,
     baselines,
     levels_per_decade,
+    name_of,
     settings,
     shared_levels,
 )
@@ -91,19 +92,6 @@ def pair_up(panel: Panel, reading: Reading) -> tuple[list[Pair], list[str]]:
         else:
             pairs.append(_pair(setting, base, panel, reading.base, regret, eligible))
     return pairs, alone
-
-
-def name_of(setting: Setting) -> str:
-    """Name a setting in one phrase, for lists and messages."""
-    fixed = ", ".join(
-        f"{name} = {level:g}" if _is_number(level) else f"{name} = {level}"
-        for name, level in setting.fixed.items()
-    )
-    return f"{setting.arm} on {setting.task}" + (f" ({fixed})" if fixed else "")
-
-
-def _is_number(level: object) -> bool:
-    return isinstance(level, (int, float)) and not isinstance(level, bool)
 
 
 def _works(pilot: Runs, regret: Floats) -> NDArray[np.bool_]:

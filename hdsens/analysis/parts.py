@@ -100,7 +100,7 @@ class Part:
         if self.verdict == "inconclusive" and len(self.names) > 1:
             tests = zip(self.names, self.p, self.supported_tests, strict=True)
             open_tests = [name for name, p, ok in tests if not ok and not np.isnan(p)]
-            return "not settled at " + ", ".join(open_tests) if open_tests else self.tested
+            return f"not settled at {', '.join(open_tests)}" if open_tests else self.tested
         return self.tested
 
 
@@ -143,8 +143,8 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
         supported_tests=(bool(decision.supported),),
         tested=tested,
         rule=(
-            f"supported: interval below 0 and that of G below {margins.best:g}; refuted: interval"
-            f" above 0 or that of G above {margins.best:g}"
+            f"supported: interval of R − {margins.ratio:g}·R(baseline) below 0, that of G below"
+            f" {margins.best:g}; refuted: one of them above"
         ),
         confidence=CONFIDENCE,
         margin=margins.ratio,
@@ -245,8 +245,8 @@ def _never_worse(pair: Pair, primary: bool, margins: Margins) -> Part:
             else f"no level of lr where {setting.baseline} works on the pilot seeds"
         ),
         rule=(
-            f"supported: upper bound below {margins.worse:g} at every level where"
-            f" {setting.baseline} works; refuted: above {margins.worse:g} at one of them (Holm)"
+            f"supported: upper bound below {margins.worse:g} at every level where the baseline"
+            f" works; refuted: above {margins.worse:g} at one of them (Holm)"
         ),
         confidence=ONE_SIDED,
         margin=margins.worse,
@@ -274,7 +274,8 @@ def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -
             f"expected best of {k} draws, {grid.arm} − {grid.baseline}" for k in draws
         ),
         supported_tests=tuple(map(bool, decision.effect.upper < margins.tuning)),
-        tested=f"k = 1 to {draws[-1]}",
+        tested=f"k = 1 to {draws[-1]}"
+        + ("" if draws[-1] == MOST_DRAWS else ", the points of the smaller grid"),
         rule=(
             f"supported: interval below {margins.tuning:g} at every k <= {MOST_DRAWS}; refuted:"
             f" above {margins.tuning:g} at one k (Holm)"

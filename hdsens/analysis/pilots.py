@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hdsens.analysis.intervals import Floats, mean_interval
-from hdsens.analysis.panel import Bools, Panel
+from hdsens.analysis.panel import Bools, Panel, Runs
 from hdsens.analysis.regret import reference_loss, too_little_gained
 
 
@@ -35,16 +35,18 @@ def plain_reading(panel: Panel) -> Reading:
 
 
 def lenient_reading(panel: Panel) -> Reading | None:
-    """A pilot cell that diverged where others of its point completed counts as their best.
+    """A pilot cell that diverged where others of its point trained counts as the best of them.
+
+    The others are pilot cells, or at least half of the confirmatory cells.
 
     For L* all arms are read so, for the choice of lr and of C3's levels the base arms alone. What
     is supported by the protocol's reading and not by this one owes it to pilot cells that diverged.
     None where no pilot cell did.
     """
     pilot = panel.pilot
-    trained = pilot.used & ~pilot.diverged
-    some = np.asarray(trained.any(axis=1) & panel.independent)
-    unlucky = pilot.diverged & some[:, None]
+    most = _trained(panel.runs).sum(axis=1) >= np.maximum(panel.runs.used.sum(axis=1) / 2, 1)
+    others = np.asarray((_trained(pilot).any(axis=1) | most) & panel.independent)
+    unlucky = pilot.diverged & others[:, None]
     if not unlucky.any():
         return None
     lenient = _with_pilot(panel, unlucky)
@@ -54,9 +56,13 @@ def lenient_reading(panel: Panel) -> Reading | None:
     )
 
 
+def _trained(runs: Runs) -> Bools:
+    return np.asarray(runs.used & ~runs.diverged)
+
+
 def _with_pilot(panel: Panel, unlucky: Bools) -> Panel:
     pilot, runs = panel.pilot, panel.runs
-    seen = [np.where(r.used & ~r.diverged, r.loss, np.inf) for r in (pilot, runs)]
+    seen = [np.where(_trained(r), r.loss, np.inf) for r in (pilot, runs)]
     best = np.hstack(seen).min(axis=1)
     loss = np.where(unlucky, best[:, None], pilot.loss)
     return replace(panel, pilot=replace(pilot, loss=loss, diverged=pilot.diverged & ~unlucky))

@@ -280,7 +280,7 @@ def _held(parts: Sequence[Part], tasks: Sequence[str]) -> dict[str, Any]:
     for part in parts:
         if part.task in tasks:
             by_beta[part.fixed[BETA]].append(part)
-    ladder = sorted({part.fixed[BETA] for part in parts})
+    ladder = sorted({part.fixed[BETA] for part in parts} - {0.0})  # 0 is the base algorithm
     held = tuple(
         beta
         for beta in ladder

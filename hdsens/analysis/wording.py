@@ -30,37 +30,43 @@ def in_words(
     deviations: Sequence[str],
     account: Accounting,
 ) -> str:
-    """The verdict on every arm, then what it rests on.
+    """The verdict on every arm, then the rules it followed and what it rests on.
 
-    An arm with a tested setting gets its answer and a line for each part; another a table of all
-    its settings.
+    An arm with a tested setting gets its answer and a few lines for each part; another a table of
+    all its settings.
     """
     lines = [f"Verdict ({label})"]
     for row in _records(joint):
         own = parts[parts["arm"] == row["arm"]]
         lines += ["", *(_tested(row, own) if row["tested"] else _surveyed(row, own))]
-    lines += ["", KEY, *_departures(label, deviations), str(account)]
+    lines += ["", KEY, *_rules(parts), *_departures(label, deviations), "", str(account)]
     return "\n".join(lines)
 
 
+def _rules(parts: pd.DataFrame) -> Iterable[str]:
+    yield "Rules (else inconclusive):"
+    for part, rule in parts.groupby("part")["threshold"].first().items():
+        yield f"  {part} {rule}"
+
+
 def _departures(label: str, deviations: Sequence[str]) -> Iterable[str]:
-    if not deviations:
-        return
-    yield "Departures from the protocol:" if label == "confirmatory" else "Read it with care:"
+    if deviations:
+        yield ""
+        yield "Departures from the protocol:" if label == "confirmatory" else "Exploratory, since:"
     yield from (f"  deviation: {text}" for text in deviations)
 
 
 def _tested(joint: dict[str, Any], own: pd.DataFrame) -> Iterable[str]:
-    parts = own[own["primary"]]
+    parts = own[own["primary"]].sort_values(["task", "part"], kind="stable")
     settings = dict.fromkeys(_setting(row) for row in _records(parts) if row["part"] != "C4")
     at = f" at {'; '.join(filter(None, settings))}" if any(settings) else ""
-    tasks = f"over {joint['n_tasks']} tasks" if joint["n_tasks"] > 1 else ""
-    outcome = joint["verdict"].upper()
-    yield " ".join(f"{outcome}: {joint['arm']} against {joint['baseline']}{at} {tasks}".split())
-    for row in _records(parts):
-        where = [row["task"]] if joint["n_tasks"] > 1 else []
-        where += [_setting(row)] if len(settings) > 1 else []
-        yield from _part(row, ", ".join(filter(None, where)))
+    over = f", over {joint['n_tasks']} tasks" if joint["n_tasks"] > 1 else ""
+    yield f"{joint['verdict'].upper()}: {joint['arm']} against {joint['baseline']}{at}{over}"
+    for task, rows in parts.groupby("task"):
+        if joint["n_tasks"] > 1:
+            yield f"  on {task}:"
+        for row in _records(rows):
+            yield from _part(row, _setting(row) if len(settings) > 1 else "")
     if joint["n_settings"] > 1:
         yield (
             f"  Of {joint['n_settings']} settings tried {joint['n_settings_refuted']} have a"
@@ -70,16 +76,20 @@ def _tested(joint: dict[str, Any], own: pd.DataFrame) -> Iterable[str]:
 
 def _part(row: dict[str, Any], where: str) -> Iterable[str]:
     side = f" ({_SIDES[row['side']]})" if row["part"] == "C1" and row["side"] else ""
+    at = f"  [{where}]" if where else ""
     yield (
-        f"  {MARKS[row['verdict']]} {row['part']} {row['claim']}: {row['verdict']}{side}"
-        + (f"  [{where}]" if where else "")
+        f"  {MARKS[row['verdict']]} {row['part']} {row['claim']}: {row['verdict'].upper()}"
+        f"{side}{at}"
     )
-    yield f"      {effect(row)}"
+    yield f"      {effect(row)}; to be below {_line(row):g}"
     if row["part"] == "C1" and not pd.isna(row["check_effect"]):
-        bounds = f"[{row['check_lower']:.3g}, {row['check_upper']:.3g}]"
-        yield f"      G, regret given up at the best lr = {row['check_effect']:.3g} {bounds}"
-    yield f"      {row['threshold']}"
-    yield f"      decided by {row['decided_by']}"
+        yield f"      G, what is given up at the best lr = {_bounds(row, 'check_')}"
+    yield f"      {row['decided_by']}"
+
+
+def _line(row: dict[str, Any]) -> float:
+    """Where the rule changes its mind; C1's margin is the ratio in its quantity."""
+    return 0.0 if row["part"] == "C1" else float(row["margin"])
 
 
 _SIDES = {
@@ -94,19 +104,20 @@ def effect(row: dict[str, Any]) -> str:
     """What was measured, with its interval: R(sgd_hd) − 0.5·R(sgd) = -0.25 [-0.26, -0.24], …"""
     if pd.isna(row["effect"]):
         return f"{row['quantity']}: no value"
-    bounds = (
-        "no interval"
-        if pd.isna(row["lower"])
-        else f"[{row['lower']:.3g}, {row['upper']:.3g}] at {row['confidence']:.0%}"
-    )
-    return f"{row['quantity']} = {row['effect']:.3g} {bounds}, n = {row['n_seeds']}"
+    return f"{row['quantity']} = {_bounds(row)} ({row['confidence']:.0%}, n = {row['n_seeds']})"
+
+
+def _bounds(row: dict[str, Any], prefix: str = "") -> str:
+    estimate, lower, upper = (row[f"{prefix}{end}"] for end in ("effect", "lower", "upper"))
+    interval = "without interval" if pd.isna(lower) else f"[{lower:.3g}, {upper:.3g}]"
+    return f"{estimate:.3g} {interval}"
 
 
 def _surveyed(joint: dict[str, Any], own: pd.DataFrame) -> Iterable[str]:
     """A line a setting: nothing was fixed beforehand, so none is the answer."""
     yield (
-        f"{joint['arm']} against {joint['baseline']}: no setting was fixed beforehand, so this"
-        " describes and tests nothing"
+        f"{joint['arm']} against {joint['baseline']}: no setting was fixed beforehand, so none of"
+        " these is a test"
     )
     by_setting: dict[tuple[str, str], dict[str, str]] = {}
     for row in _records(own[own["part"] != "C4"]):

@@ -127,6 +127,9 @@ def test_provenance_says_what_ran(small, tmp_path):
     assert ran["executor"] == "inline"
     assert ran["torch_version"].startswith("2.")
     assert ran["n_cpus"] >= 1
+    assert ran["declared"]["seeds"] == [0, 1]
+    assert ran["declared"]["protocol"] is None
+    assert ran["declared"]["arms"]["sgd_hd"]["baseline"] == "sgd"
     assert {"run_id", "started_at", "git", "python", "platform", "cpu", "device"} <= set(ran)
 
 
