@@ -24,7 +24,7 @@ from hdsens.analysis.claims import (
 )
 from hdsens.analysis.intervals import CONFIDENCE, Floats, clopper_pearson, holm, mean_interval
 from hdsens.analysis.pairs import Pair
-from hdsens.analysis.tunability import ArmGrid, expected_best
+from hdsens.analysis.tunability import ArmGrid, equal_pools, expected_best
 
 MOST_DRAWS = 8
 
@@ -255,9 +255,10 @@ def _never_worse(pair: Pair, primary: bool, margins: Margins) -> Part:
 
 
 def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -> Part:
-    """C4 of one HD arm: expected best of every k <= 8 draws, or as far as both grids go."""
-    draws = np.arange(1, min(MOST_DRAWS, grid.regret.shape[1], base.regret.shape[1]) + 1)
-    base_best, hd_best = (expected_best(arm.regret, draws).T for arm in (base, grid))
+    """C4 of one HD arm: expected best of every k <= 8 draws, or as far as the pools go."""
+    pools = equal_pools(base.regret, grid.regret)
+    draws = np.arange(1, min(MOST_DRAWS, pools[0].shape[1]) + 1)
+    base_best, hd_best = (expected_best(pool, draws).T for pool in pools)
     decision = not_harder_to_tune(base_best, hd_best, margins)
     names = tuple(f"k = {k}" for k in draws)
     return Part(
@@ -275,7 +276,7 @@ def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -
         ),
         supported_tests=tuple(map(bool, decision.effect.upper < margins.tuning)),
         tested=f"k = 1 to {draws[-1]}"
-        + ("" if draws[-1] == MOST_DRAWS else ", the points of the smaller grid"),
+        + ("" if draws[-1] == MOST_DRAWS else ", all points of the grids"),
         rule=(
             f"supported: interval below {margins.tuning:g} at every k <= {MOST_DRAWS}; refuted:"
             f" above {margins.tuning:g} at one k (Holm)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,8 +148,9 @@ def tunability_curve(
     Columns, one row an arm and k:
         task, arm, baseline, draws (k), n_points (of the grid), n_seeds (with every point);
         best: expected best regret, with `_lower`, `_upper` (a band, approximate: bootstrap);
-        difference: best minus the baseline's best at the same k, paired by seed, with `_lower`,
-            `_upper` (95%, Student t); null for a base arm and beyond the baseline's grid;
+        difference: best minus the baseline's best at the same k, from pools of equal size (see
+            `equal_pools`), paired by seed, with `_lower`, `_upper` (95%, Student t); null for a
+            base arm;
         cpe: weighted mean of best over k = 1 … the smallest grid of the arm's family, with its t
             interval; the same in each row of an arm.
     `attrs`: accounting, restrictions, metric, bands.
@@ -212,18 +214,35 @@ def _curve(
     return pd.DataFrame({**columns, **_cpe(grid, _family(grid, by_arm))})
 
 
-def tuning_contrast(grid: ArmGrid, base: ArmGrid | None, draws: NDArray[np.int64]) -> Floats:
-    """Expected best of an arm minus its baseline's, by seed: (n_seeds, n_draws).
+def equal_pools(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Repeat the points of two grids, (…, n_points), until both pools are equally large.
 
-    NaN for a k beyond either grid, and for seeds that are not complete in both.
+    Draws without replacement exhaust a small grid sooner: of two arms that are alike, the one with
+    a second factor that changes nothing would seem harder to tune. Repeated points are what such a
+    factor makes of a grid.
+
+    >>> [pool.tolist() for pool in equal_pools(np.array([1, 2]), np.array([3, 4, 5, 6]))]
+    [[1, 1, 2, 2], [3, 4, 5, 6]]
+    """
+    size = math.lcm(one.shape[-1], other.shape[-1])
+    pools = (np.repeat(grid, size // grid.shape[-1], axis=-1) for grid in (one, other))
+    first, second = pools
+    return first, second
+
+
+def tuning_contrast(grid: ArmGrid, base: ArmGrid | None, draws: NDArray[np.int64]) -> Floats:
+    """Expected best of an arm minus its baseline's, from equal pools, by seed: (n_seeds, n_draws).
+
+    NaN for a k beyond the pools, and for seeds that are not complete in both.
     """
     contrast = np.full((len(grid.regret), len(draws)), np.nan)
     if base is None:
         return contrast
-    possible = draws <= min(grid.regret.shape[1], base.regret.shape[1])
+    own, other = equal_pools(grid.regret, base.regret)
+    possible = draws <= own.shape[1]
     k = draws[possible]
     if k.size:
-        contrast[:, possible] = expected_best(grid.regret, k) - expected_best(base.regret, k)
+        contrast[:, possible] = expected_best(own, k) - expected_best(other, k)
     return contrast
 
 

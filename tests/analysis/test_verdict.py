@@ -308,5 +308,6 @@ def test_a_shared_factor_is_matched_and_a_free_one_is_not() -> None:
     c3 = result.parts[result.parts["part"] == "C3"].set_index("momentum")["verdict"]
     assert c3.to_dict() == {0.0: "supported", 0.9: "refuted"}
     assert (
-        "C3 never worse than the baseline: refuted  [hypergrad_lr = 0.001, momentum = 0.9]"
+        "C3 never worse than the baseline: REFUTED  [hypergrad_lr = 0.001, momentum = 0.9]"
     ) in str(result)
+    assert "arm sgd_hd on toy: 2 settings fit the primary one, all are tested" in result.deviations
