@@ -137,12 +137,26 @@ def _pair(
         lost_hd=lost[hd_rows],
         lost_base_best=at(lost, base_best, False),
         lost_zero=at(lost, zero, False),
-        restrictions=tuple(_restrictions(setting, base, panel, levels)),
+        restrictions=(
+            *_restrictions(setting, base, panel, levels),
+            *_at_the_edge(base, _level(base, base_best)),
+        ),
     )
 
 
 def _level(setting: Setting, row: int | None) -> float:
     return float("nan") if row is None else float(setting.levels[setting.rows == row][0])
+
+
+def _at_the_edge(base: Setting, best: float) -> Sequence[str]:
+    """A grid that ends before the baseline's valley does makes it look worse than it is."""
+    for end, edge in (("lowest", base.levels.min()), ("highest", base.levels.max())):
+        if base.levels.size > 1 and best == edge:
+            return [
+                f"{name_of(base)}: its best lr, {best:g}, is the {end} tried; a better one may lie"
+                " beyond"
+            ]
+    return []
 
 
 def _restrictions(setting: Setting, base: Setting, panel: Panel, levels: Floats) -> Sequence[str]:

