@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cell_frames import L0, cell, frame, hd_cell
-from verdict_studies import BASE, GOOD, PROTOCOL, RATES, ROBUST, Design, curve, parts
+from verdict_studies import BASE, GOOD, PROTOCOL, RATES, REFUTED, ROBUST, Design, curve, parts
 
 from hdsens.analysis import (
     regret_table,
@@ -30,14 +30,6 @@ def lose(cells: pd.DataFrame, at: pd.Series, how: str) -> pd.DataFrame:
 
 def pilot(cells: pd.DataFrame, arm: str, lr: float, seeds: tuple[int, ...]) -> pd.Series:
     return (cells["arm"] == arm) & (cells["lr"] == lr) & cells["seed"].isin(seeds)
-
-
-REFUTED = {
-    "C1": Design(curve(BASE), curve([r * 0.55 for r in BASE[:-1]] + [0.55])),
-    "C2": Design(curve(BASE), ROBUST, zero=0.05),
-    "C3": Design(curve(BASE), curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.1, 0.0, 0.01, 0.1])),
-    "C4": Design(curve(BASE), curve([0.5] * 4 + [0.5, 0.3, 0.0, 0.5, 1.0])),
-}
 
 
 @pytest.mark.parametrize("how", ["missing", "failed", "diverged"])

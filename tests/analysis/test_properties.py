@@ -7,9 +7,9 @@ import pandas as pd
 from cell_frames import L0, cell, frame, hd_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from verdict_studies import BASE, ROBUST, Design, curve
 from verdict_studies import PROTOCOL as FROZEN
 from verdict_studies import RATES as BASE_RATES
+from verdict_studies import REFUTED
 
 from hdsens.analysis import (
     importance,
@@ -26,12 +26,6 @@ RATES = (0.0, 1e-3, 1e-2, 1e-1)
 SEEDS = (0, 1, 2, 7)
 PILOTS = (50, 51)
 PROTOCOL = {"pilot_seeds": list(PILOTS), "primary": {"sgd_hd": {"hypergrad_lr": 1e-3}}}
-REFUTED = {
-    "C1": Design(curve(BASE), curve([r * 0.55 for r in BASE[:-1]] + [0.55])),
-    "C2": Design(curve(BASE), ROBUST, zero=0.05),
-    "C3": Design(curve(BASE), curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.1, 0.0, 0.01, 0.1])),
-    "C4": Design(curve(BASE), curve([0.5] * 4 + [0.5, 0.3, 0.0, 0.5, 1.0])),
-}
 quick = settings(max_examples=12, deadline=None)
 
 losses = st.one_of(st.none(), st.floats(0.05, 2.5).map(lambda x: round(x, 4)))

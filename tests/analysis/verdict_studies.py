@@ -57,3 +57,11 @@ GOOD = Design(curve(BASE), ROBUST)
 
 def parts(result: Verdict) -> dict[str, str]:
     return dict(zip(result.parts["part"], result.parts["verdict"], strict=True))
+
+
+REFUTED = {
+    "C1": Design(curve(BASE), curve([r * 0.55 for r in BASE[:-1]] + [0.55])),
+    "C2": Design(curve(BASE), ROBUST, zero=0.05),
+    "C3": Design(curve(BASE), curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.1, 0.0, 0.01, 0.1])),
+    "C4": Design(curve(BASE), curve([0.5] * 4 + [0.5, 0.3, 0.0, 0.5, 1.0])),
+}
