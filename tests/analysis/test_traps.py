@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -136,16 +137,10 @@ def test_an_arm_without_hypergrad_lr_is_compared_without_its_words() -> None:
 
 def test_a_column_of_effects_says_what_each_effect_is() -> None:
     table = verdict(GOOD.cells(), PROTOCOL).parts.set_index("part")
-    assert (
-        table["quantity"].to_dict()
-        == {
-            "C1": "R(sgd_hd) − 0.5·R(sgd)",
-            "C2": "r(sgd_hd at lr = 0) − r(sgd at lr = 0.1, its best)",
-            "C3": "r(sgd_hd) − r(sgd) at lr = 0.0316228",
-            "C4": "expected best of 8 draws, sgd_hd − sgd",
-        }
-        or table["quantity"].str.contains("sgd").all()
-    )
+    assert table.loc["C1", "quantity"] == "R(sgd_hd) − 0.5·R(sgd)"
+    assert table.loc["C2", "quantity"] == "r(sgd_hd at lr = 0) − r(sgd at lr = 0.1, its best)"
+    assert re.fullmatch(r"r\(sgd_hd\) − r\(sgd\) at lr = 0\.\d+", table.loc["C3", "quantity"])
+    assert re.fullmatch(r"expected best of [1-8] draws, sgd_hd − sgd", table.loc["C4", "quantity"])
     assert set(table["unit"]) == {"normalised regret: 0 as good as tuned, 1 as bad as untrained"}
     assert table.loc["C2", "threshold"].startswith("supported: interval below 0.02 and none of")
 
