@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,12 @@ def pair_up(panel: Panel, reading: Reading) -> tuple[list[Pair], list[str]]:
     best = reading.best[:, None]
     regret = normalised_regret(panel.runs.loss, best, panel.runs.initial)
     pilot = reading.base.pilot
-    eligible = _works(pilot, normalised_regret(pilot.loss, best, pilot.initial))
+    scores = _Scores(
+        regret,
+        panel.runs.expected & np.isnan(regret),
+        np.where(panel.runs.used, panel.runs.diverged, np.nan),
+        _works(pilot, normalised_regret(pilot.loss, best, pilot.initial)),
+    )
     pairs: list[Pair] = []
     alone: list[str] = []
     found = settings(panel, "lr")
@@ -90,7 +95,7 @@ def pair_up(panel: Panel, reading: Reading) -> tuple[list[Pair], list[str]]:
         if base is None or not np.isin(setting.levels, base.levels).any():
             alone.append(f"{name_of(setting)}: no level of lr in common with {setting.baseline!r}")
         else:
-            pairs.append(_pair(setting, base, panel, reading.base, regret, eligible))
+            pairs.append(_pair(setting, base, panel, reading.base, scores))
     return pairs, alone
 
 
@@ -101,19 +106,20 @@ def _works(pilot: Runs, regret: Floats) -> NDArray[np.bool_]:
     return np.asarray(known.any(axis=1) & ~pilot.diverged.any(axis=1) & low)
 
 
-def _pair(
-    setting: Setting,
-    base: Setting,
-    panel: Panel,
-    chooser: Panel,
-    regret: Floats,
-    eligible: NDArray[np.bool_],
-) -> Pair:
+class _Scores(NamedTuple):
+    """Of all points: regret, cells that should have one and have none, divergence (1, 0, NaN)."""
+
+    regret: Floats
+    lost: NDArray[np.bool_]
+    diverged: Floats
+    works: NDArray[np.bool_]
+
+
+def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores: _Scores) -> Pair:
     base_rows, hd_rows, levels = shared_levels(base, setting)
     base_best, hd_best = best_row(base, chooser), best_row(setting, panel)
     zero = setting.zero_row
-    diverged = panel.runs.diverged
-    lost = panel.runs.expected & np.isnan(regret)
+    regret, lost, diverged, works = scores
 
     def at(values: NDArray[Any], row: int | None, otherwise: Any) -> NDArray[Any]:
         return np.full(values.shape[1], otherwise) if row is None else values[row]
@@ -128,10 +134,10 @@ def _pair(
         base_best_level=_level(base, base_best),
         hd_best_level=_level(setting, hd_best),
         zero=at(regret, zero, np.nan),
-        zero_diverged=at(np.where(panel.runs.used, diverged, np.nan), zero, np.nan),
-        base_diverged=diverged[base_rows].sum(axis=1),
-        hd_diverged=diverged[hd_rows].sum(axis=1),
-        eligible=eligible[base_rows],
+        zero_diverged=at(diverged, zero, np.nan),
+        base_diverged=panel.runs.diverged[base_rows].sum(axis=1),
+        hd_diverged=panel.runs.diverged[hd_rows].sum(axis=1),
+        eligible=works[base_rows],
         seeds=panel.runs.seeds,
         lost_base=lost[base_rows],
         lost_hd=lost[hd_rows],

@@ -209,7 +209,7 @@ def _parts_frame(parts: Sequence[Part], panel: Panel) -> pd.DataFrame:
 
 def _part_row(part: Part, others: Sequence[str]) -> dict[str, Any]:
     effect, at = part.decision.effect, part.deciding
-    shown = bool(effect.n.size) and not np.isnan(part.p).all()
+    shown = part.p.size == 1 or not np.isnan(part.p).all()
     check = part.check or (None, np.nan, np.nan, np.nan)
     return {
         "task": part.task,

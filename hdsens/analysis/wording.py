@@ -75,7 +75,9 @@ def _tested(joint: dict[str, Any], own: pd.DataFrame) -> Iterable[str]:
 
 
 def _part(row: dict[str, Any], where: str) -> Iterable[str]:
-    side = f" ({_SIDES[row['side']]})" if row["part"] == "C1" and row["side"] else ""
+    side = (
+        f" ({_SIDES[row['side']]})" if row["part"] == "C1" and row["verdict"] == "supported" else ""
+    )
     at = f"  [{where}]" if where else ""
     yield (
         f"  {MARKS[row['verdict']]} {row['part']} {row['claim']}: {row['verdict'].upper()}"
@@ -104,7 +106,8 @@ def effect(row: dict[str, Any]) -> str:
     """What was measured, with its interval: R(sgd_hd) − 0.5·R(sgd) = -0.25 [-0.26, -0.24], …"""
     if pd.isna(row["effect"]):
         return f"{row['quantity']}: no value"
-    return f"{row['quantity']} = {_bounds(row)} ({row['confidence']:.0%}, n = {row['n_seeds']})"
+    confidence = "" if pd.isna(row["lower"]) else f"{row['confidence']:.0%}, "
+    return f"{row['quantity']} = {_bounds(row)} ({confidence}n = {row['n_seeds']})"
 
 
 def _bounds(row: dict[str, Any], prefix: str = "") -> str:

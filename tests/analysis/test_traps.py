@@ -31,7 +31,7 @@ def test_a_single_seed_decides_nothing() -> None:
     assert set(parts(result).values()) == {"inconclusive"}
     assert result.parts[["lower", "upper"]].isna().all(axis=None)
     assert "1 seed: no interval" in result.parts["decided_by"].iloc[0]
-    assert "without interval" in str(result)
+    assert "− 0.5·R(sgd) = -0.247 without interval (n = 1)" in str(result)
 
 
 def test_two_seeds_have_an_interval_that_is_said_to_be_wide() -> None:
