@@ -46,6 +46,7 @@ def _changed_declarations(cells: pd.DataFrame, protocol: Protocol) -> Iterable[s
         results = own[(own["outcome"] != "failed") & (own["role"] == "confirmatory")]
         if len(results):
             yield from _of_task(task, entries, results, protocol)
+            yield from _not_run(task, own, entries[-1]["declared"])
 
 
 def _of_task(
@@ -65,6 +66,21 @@ def _of_task(
         if others and _ran_before(results, known[others[-1] + 1]["started_at"]):
             changed = f"{what} changed after confirmatory cells had run"
             yield f"task {task!r}: {changed}{_how(what, known[others[-1]]['declared'], now)}"
+
+
+def _not_run(task: str, cells: pd.DataFrame, declared: Declared) -> Iterable[str]:
+    """Name declared seeds and levels that no cell has: the verdict is a look in between."""
+    seeds = sorted(set(declared["seeds"]) - set(cells["seed"].tolist()))
+    if seeds:
+        yield f"task {task!r}: seeds {list_seeds(seeds)} are declared and have no cells"
+    for name, arm in declared["arms"].items():
+        own = cells[cells["arm"] == name]
+        for factor, levels in arm["levels"].items():
+            seen = set(map(str, own[factor])) if factor in own else set()
+            absent = [level for level in levels if str(level) not in seen]
+            if len(own) and absent:
+                told = ", ".join(map(str, absent))
+                yield f"task {task!r}: arm {name}: {factor} {told} is declared and has no cells"
 
 
 def _other_baselines(

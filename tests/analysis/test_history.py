@@ -138,6 +138,30 @@ def test_what_is_declared_after_the_fact_is_named_and_explores(tmp_path: Path, n
     assert str(result).startswith("Verdict (exploratory)")
 
 
+def test_a_look_before_all_declared_seeds_have_run_explores(tmp_path: Path) -> None:
+    """Ten of twenty seeds are a number that the protocol allows, and not the one that was fixed."""
+    twenty = declared(lambda told: told.update(seeds=20))
+    train(tmp_path, twenty, range(100, 103))
+    train(tmp_path, twenty, range(10))
+    result = judge(tmp_path)
+    assert result.label == "exploratory"
+    assert (
+        "task 'logreg on digits': seeds 10 to 19 are declared and have no cells"
+    ) in result.deviations
+    train(tmp_path, twenty)
+    assert judge(tmp_path).label == "confirmatory"
+
+
+def test_a_level_that_no_cell_has_yet_is_said(tmp_path: Path) -> None:
+    train(tmp_path, declared())
+    read = read_results(tmp_path)
+    result = verdict(read.cells[read.cells["lr"] != 1.0], read.study.protocol)
+    assert result.label == "exploratory"
+    assert "task 'logreg on digits': arm sgd: lr 1.0 is declared and has no cells" in (
+        result.deviations
+    )
+
+
 def test_an_arm_that_is_added_later_changes_nothing_about_the_others(tmp_path: Path) -> None:
     train(tmp_path, declared())
     adam = {"name": "adam", "optimizer": "Adam", "lr": 0.1}
