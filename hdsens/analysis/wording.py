@@ -65,7 +65,7 @@ def _tested(joint: dict[str, Any], own: pd.DataFrame) -> Iterable[str]:
     for task, rows in parts.groupby("task"):
         if joint["n_tasks"] > 1:
             yield f"  on {task}:"
-        for row in _records(rows):
+        for row in sorted(_records(rows), key=lambda row: (row["part"] == "C4", _setting(row))):
             yield from _part(row, _setting(row) if len(settings) > 1 else "")
     if joint["n_settings"] > 1:
         yield (
