@@ -3,15 +3,17 @@
     python -m benchmarks.calibration > docs/calibration.md      # half a minute
     python -m benchmarks.calibration --studies 10000 --seed 1
 
-A study is a base arm and an HD arm over lr = 0 and 13 half-decades, with pilot seeds. Its mean
-regret at each level is given; noise comes on top, in part shared by both arms (common random
-numbers). Everything is decided by `hdsens.analysis.claims`, thousands of studies at once.
+A study is a base arm and an HD arm over lr = 0 and 13 half-decades, with pilot seeds; the HD arm
+has one hypergrad_lr, or a ladder of them. Its mean regret at each level is given; noise comes on
+top, in part shared by all arms (common random numbers). Everything is decided by
+`hdsens.analysis.claims`, thousands of studies at once. What `verdict` holds back on top (a gap
+among the pilot seeds, a cell without a result) only makes "supported" rarer than it is here.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.claims import (
+    ALPHA,
     Decision,
     Margins,
     less_sensitive,
@@ -26,13 +29,19 @@ from hdsens.analysis.claims import (
     not_harder_to_tune,
     zero_works,
 )
-from hdsens.analysis.intervals import Floats, clopper_pearson, mean_interval, median_interval
+from hdsens.analysis.intervals import (
+    Floats,
+    clopper_pearson,
+    holm,
+    mean_interval,
+    median_interval,
+)
 from hdsens.analysis.regret import normalised_regret
-from hdsens.analysis.tunability import expected_best
+from hdsens.analysis.tunability import equal_pools, expected_best
 
 L0, BEST = 2.3, 0.3
 N_LEVELS, N_PILOT = 13, 3
-DRAWS = np.array([1, 2, 4, 8])
+DRAWS = np.arange(1, 9)
 MARGINS = Margins()
 
 # Regret of a plain optimizer over half-decades of lr from 1e-6 to 1: too small, right, too large.
@@ -44,7 +53,10 @@ HEAD = """# Calibration of intervals and verdicts
 `python -m benchmarks.calibration --studies {studies} --seed {seed}` printed this page (numpy
 {numpy}): {studies} simulated studies a row, so a rate near 0.05 is known to ±0.007. What the rows
 are is in `benchmarks/calibration.py`; what they teach is in [measures.md](measures.md). In the
-verdict tables + is the share supported, − the share refuted; the rest is inconclusive."""
+verdict tables + is the share supported, − the share refuted; the rest is inconclusive. In the
+ladder table "joint" is the verdict on all four parts at the middle β, "ladder −" the share "refuted
+on this ladder", "window" the mean number of β's where C1 to C3 are supported together, "true
+window" how many there are, "too wide" the share of studies that find more."""
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 NOISE: Mapping[str, Noise] = {
@@ -64,7 +76,8 @@ class Truth:
     """Mean regret by level, and how cells scatter around it.
 
     Attributes:
-        base, hd: (n_levels,) mean regret at the nonzero levels; `zero`: of HD at lr = 0.
+        base: (n_levels,) mean regret at the nonzero levels; `hd`: likewise, or (n_betas, n_levels)
+            of a ladder; `zero`: of HD at lr = 0, or (n_betas,).
         hd_diverges: (n_levels,) chance that an HD cell diverges; `base_diverges` likewise.
         zero_diverges: the same for HD at lr = 0.
         spread: standard deviation of a cell's own noise; `shared`: of the seed's, in both arms.
@@ -74,7 +87,7 @@ class Truth:
 
     base: Floats
     hd: Floats
-    zero: float = 0.01
+    zero: Floats | float = 0.01
     hd_diverges: Floats | float = 0.0
     base_diverges: Floats | float = 0.0
     zero_diverges: float = 0.0
@@ -86,7 +99,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class Studies:
-    """Simulated losses; arrays (n_studies, 2 arms, 1 + n_levels, n_seeds), lr = 0 first."""
+    """Simulated losses; arrays (n_studies, 1 + n_betas, 1 + n_levels, n_seeds).
+
+    The base comes first of the arms, lr = 0 first of the levels.
+    """
 
     loss: Floats
     diverged: np.ndarray[Any, np.dtype[np.bool_]]
@@ -94,9 +110,11 @@ class Studies:
 
 def simulate(truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator) -> Studies:
     """Draw the cells of many studies; a diverged cell has the untrained loss."""
-    mean = np.stack([np.r_[1.0, truth.base], np.r_[truth.zero, truth.hd]])
-    chance = np.zeros((2, mean.shape[1]))
-    chance[0, 1:], chance[1, 1:], chance[1, 0] = (
+    hd = np.atleast_2d(truth.hd)
+    zero = np.broadcast_to(truth.zero, len(hd))
+    mean = np.vstack([np.r_[1.0, truth.base], np.column_stack([zero, hd])])
+    chance = np.zeros(mean.shape)
+    chance[0, 1:], chance[1:, 1:], chance[1:, 0] = (
         truth.base_diverges,
         truth.hd_diverges,
         truth.zero_diverges,
@@ -110,38 +128,97 @@ def simulate(truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generato
     return Studies(BEST + (L0 - BEST) * regret, diverged)
 
 
-def decide(studies: Studies, pilot: Studies) -> dict[str, Decision]:
-    """Decide C1 to C4 for every study, as `verdict` does for a frame with one hypergrad_lr."""
-    pilot_mean = pilot.loss.mean(axis=-1)  # (n_studies, 2, n_levels)
+def decide(studies: Studies, pilot: Studies) -> list[dict[str, Decision]]:
+    """Decide C1 to C4 at each hypergrad_lr for every study, as `verdict` does for a frame.
+
+    C4 is about the whole arm: the same decision at each.
+    """
+    pilot_mean = pilot.loss.mean(axis=-1)  # (n_studies, 1 + n_betas, 1 + n_levels)
     best_loss = pilot_mean.min(axis=(1, 2))[:, None, None, None]
     regret = normalised_regret(studies.loss, best_loss, L0)
     pilot_regret = normalised_regret(pilot.loss, best_loss, L0)
-    base, hd = regret[:, 0, 1:], regret[:, 1, 1:]
-    chosen = pilot_mean[:, :, 1:].argmin(axis=-1)
-    base_best, hd_best = (
-        np.take_along_axis(r, chosen[:, i, None, None], axis=1)[:, 0]
-        for i, r in enumerate((base, hd))
-    )
     works = ~pilot.diverged[:, 0, 1:].any(axis=-1) & (pilot_regret[:, 0, 1:].mean(axis=-1) <= 0.5)
-    best = [expected_best(r.swapaxes(1, 2), DRAWS).swapaxes(1, 2) for r in (base, hd)]
+    chosen = pilot_mean[:, :, 1:].argmin(axis=-1)
+    at_best = np.take_along_axis(regret[:, :, 1:], chosen[..., None, None], axis=2)[:, :, 0]
+    base, base_best = regret[:, 0, 1:], at_best[:, 0]
+    grids = (base, regret[:, 1:, 1:].reshape(len(regret), -1, regret.shape[-1]))
+    pools = equal_pools(*(r.swapaxes(1, 2) for r in grids))
+    best = [expected_best(pool, DRAWS).swapaxes(1, 2) for pool in pools]
+    tuning = not_harder_to_tune(*best, MARGINS)
+    return [
+        {
+            "C1": less_sensitive(base, hd[:, 1:], gap, MARGINS),
+            "C2": zero_works(hd[:, 0], base_best, 1.0 * diverged, MARGINS),
+            "C3": never_worse(base, hd[:, 1:], works, MARGINS),
+            "C4": tuning,
+        }
+        for hd, gap, diverged in zip(
+            np.moveaxis(regret[:, 1:], 1, 0),
+            np.moveaxis(at_best[:, 1:], 1, 0) - base_best,
+            np.moveaxis(studies.diverged[:, 1:, 0], 1, 0),
+            strict=True,
+        )
+    ]
+
+
+def joint(decisions: Sequence[dict[str, Decision]], primary: int) -> dict[str, Any]:
+    """Decide for every study as `verdict` does over parts: at the primary β, and on the ladder.
+
+    "+": all four parts at the primary; "−": some part refuted there, Holm over parts; "ladder −":
+    one of C1 to C3 refuted at every β, Holm over the three; "window": β's where C1 to C3 hold.
+    """
+
+    def refuted(parts: Sequence[Decision]) -> Any:
+        smallest = [np.nanmin(np.nan_to_num(holm(d.p_refuted), nan=1.0), axis=-1) for d in parts]
+        return (holm(np.stack(smallest, axis=-1)) <= ALPHA).any(axis=-1)
+
+    def supported(parts: Sequence[Decision]) -> Any:
+        return np.all([d.supported for d in parts], axis=0)
+
+    without_tuning = [[d[part] for part in ("C1", "C2", "C3")] for d in decisions]
+    tested = list(decisions[primary].values())
+    window = np.sum([supported(parts) for parts in without_tuning], axis=0)
     return {
-        "C1": less_sensitive(base, hd, hd_best - base_best, MARGINS),
-        "C2": zero_works(regret[:, 1, 0], base_best, studies.diverged[:, 1, 0] * 1.0, MARGINS),
-        "C3": never_worse(base, hd, works, MARGINS),
-        "C4": not_harder_to_tune(*best, MARGINS),
+        "joint +": supported(tested),
+        "joint −": refuted(tested),
+        "ladder −": np.all([refuted(parts) for parts in without_tuning], axis=0),
+        "window": window,
     }
 
 
 def rates(truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator) -> dict[str, Any]:
     """Share of studies in which each part, and all together, are supported or refuted."""
-    studies = simulate(truth, n_studies, n_seeds, rng)
-    quiet = replace(truth, spread=0.0, shared=0.0) if truth.exact_pilot else truth
-    decisions = decide(studies, simulate(quiet, n_studies, N_PILOT, rng))
+    decisions = _simulated(truth, n_studies, n_seeds, rng)[0]
     row: dict[str, Any] = {}
     for name, decision in decisions.items():
         row[f"{name} +"], row[f"{name} −"] = decision.supported.mean(), decision.refuted.mean()
     row["all +"] = np.all([d.supported for d in decisions.values()], axis=0).mean()
     return row
+
+
+def _simulated(
+    truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator
+) -> list[dict[str, Decision]]:
+    studies = simulate(truth, n_studies, n_seeds, rng)
+    quiet = replace(truth, spread=0.0, shared=0.0) if truth.exact_pilot else truth
+    return decide(studies, simulate(quiet, n_studies, N_PILOT, rng))
+
+
+def ladder_rates(
+    truth: Truth, true_window: int, n_studies: int, n_seeds: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Rates of the joint verdict at the middle β, on the ladder, and the window in levels of β."""
+    decisions = _simulated(truth, n_studies, n_seeds, rng)
+    primary = len(decisions) // 2
+    tuning = decisions[0]["C4"]
+    found = joint(decisions, primary)
+    return {
+        "C4 +": tuning.supported.mean(),
+        "C4 −": tuning.refuted.mean(),
+        **{name: found[name].mean() for name in ("joint +", "joint −", "ladder −")},
+        "window": found["window"].mean(),
+        "too wide": (found["window"] > true_window).mean(),
+    }
 
 
 def at(level: int, value: float) -> Floats:
@@ -195,6 +272,53 @@ def verdict_rates(n_studies: int, rng: np.random.Generator) -> pd.DataFrame:
         }
         for name, truth in SCENARIOS.items()
         for noise in ("normal", "t3", "skewed (lognormal)")
+        for n in (10, 20)
+    ]
+    return pd.DataFrame(rows)
+
+
+# Three β's, the middle one primary, and at how many of them C1 to C3 are true.
+FAILS = np.ones(N_LEVELS)
+LADDERS: Mapping[str, tuple[Truth, int]] = {
+    "robust at all three": (Truth(BASE, np.stack([ROBUST] * 3)), 3),
+    "robust at the primary alone": (
+        Truth(BASE, np.stack([BASE, ROBUST, FAILS]), zero=np.array([1.0, 0.01, 1.0])),
+        1,
+    ),
+    "robust beside the primary": (
+        Truth(BASE, np.stack([ROBUST, BASE, ROBUST]), zero=np.array([0.01, 1.0, 0.01])),
+        2,
+    ),
+    "as the base at all three": (Truth(BASE, np.stack([BASE] * 3), zero=1.0), 0),
+    "fails at all three": (
+        Truth(BASE, np.stack([FAILS] * 3), zero=1.0, hd_diverges=1.0, zero_diverges=1.0),
+        0,
+    ),
+    "boundary of C1 at all three": (replace(BOUNDARY, hd=np.stack([LOW / 2] * 3)), 0),
+    "boundary of C2 at all three": (
+        replace(BOUNDARY, hd=np.stack([np.minimum(ROBUST, LOW)] * 3), zero=0.02),
+        0,
+    ),
+    "boundary of C3 at all three": (
+        replace(BOUNDARY, hd=np.stack([np.minimum(ROBUST, LOW) + at(9, 0.03)] * 3)),
+        0,
+    ),
+    "boundary of C4": (replace(BOUNDARY, hd=np.stack([LOW + 0.01] * 3)), 0),
+}
+
+
+def ladder(n_studies: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Rates of the joint verdict and the window on ladders of three β's."""
+    rows = [
+        {
+            "study": name,
+            "noise": noise,
+            "n": n,
+            "true window": true_window,
+            **ladder_rates(replace(truth, noise=noise), true_window, n_studies, n, rng),
+        }
+        for name, (truth, true_window) in LADDERS.items()
+        for noise in ("normal", "t3")
         for n in (10, 20)
     ]
     return pd.DataFrame(rows)
@@ -280,6 +404,7 @@ def main() -> None:
         "Coverage of 95% intervals": coverage(given.studies, rng),
         "Coverage of Clopper-Pearson intervals": share_coverage(given.studies, rng),
         "Verdicts": verdict_rates(given.studies, rng),
+        "Ladders of three hypergrad_lr": ladder(given.studies, rng),
         "Power": power(given.studies, rng),
     }.items():
         print(f"\n## {title}\n\n{markdown(table)}")

@@ -250,7 +250,8 @@ def verdict(results: tuple[Path | str, ...]) -> None:
     """Judge the claims about HD on one or several results folders, part by part.
 
     Each part is supported, refuted or inconclusive; a study without [protocol] gives an
-    exploratory verdict. Several results are several tasks under the first one's protocol.
+    exploratory verdict. Several results are several tasks under the first one's protocol; where
+    two have one label, what they differ in is added to it.
 
     \b
     Example:

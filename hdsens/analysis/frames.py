@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis.accounting import check_columns, factor_names
+from hdsens.analysis.accounting import check_columns, factor_names, one_row_a_cell
+from hdsens.analysis.tasks import LISTS_BY_TASK, check_same_arms, tell_tasks_apart
 from hdsens.errors import InputError
 
 
 def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Put the cells of several studies into one frame, with all their factors.
 
-    `attrs["expected"]` is the sum where every frame has it, else absent.
+    Results of one task are one task; where two have the same label and differ in batch size, steps,
+    weight decay, validation, dtype, stop rule or seeds, the label is extended by what differs. A
+    cell that two results hold counts once. `attrs["expected"]` is the sum over the frames less
+    such cells, where every frame has it, else absent.
+
+    Raises:
+        InputError: two results of one task declare an arm of one name differently.
     """
-    parts = list(frames)
+    parts = tell_tasks_apart(list(frames))
+    check_same_arms(parts)
     joined = pd.concat(
         [part.dropna(axis="columns", how="all") for part in parts], ignore_index=True
     )
     joined = joined.reindex(columns=list(dict.fromkeys(c for part in parts for c in part.columns)))
+    total = len(joined)
+    joined = one_row_a_cell(joined).reset_index(drop=True)
     joined.attrs = {"factors": list(dict.fromkeys(n for part in parts for n in factor_names(part)))}
     expected = [part.attrs.get("expected") for part in parts]
     if None not in expected:
-        joined.attrs["expected"] = sum(filter(None, expected))
+        joined.attrs["expected"] = sum(filter(None, expected)) - (total - len(joined))
+    for name in LISTS_BY_TASK:
+        found = [entry for part in parts for entry in part.attrs.get(name, [])]
+        if found:
+            joined.attrs[name] = found
     return joined
 
 
@@ -40,7 +55,10 @@ def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
             raise InputError("arm", f"must be one of {', '.join(sorted(set(cells['arm'])))}", name)
     two = cells[cells["arm"].isin([arm, baseline])]
     pair = two.assign(baseline=pd.Series(baseline, index=two.index).where(two["arm"] == arm))
-    pair.attrs = {"factors": list(factor_names(cells))}
+    kept: dict[Hashable, Any] = {
+        name: cells.attrs[name] for name in LISTS_BY_TASK if name in cells.attrs
+    }
+    pair.attrs = kept | {"factors": list(factor_names(cells))}
     return pair
 
 

@@ -117,6 +117,19 @@ def shared_levels(
     return one.rows[at_one], other.rows[at_other], levels
 
 
+def name_of(setting: Setting) -> str:
+    """Name a setting in one phrase, for lists and messages."""
+    fixed = ", ".join(
+        f"{name} = {level:g}" if _is_number(level) else f"{name} = {level}"
+        for name, level in setting.fixed.items()
+    )
+    return f"{setting.arm} on {setting.task}" + (f" ({fixed})" if fixed else "")
+
+
+def _is_number(level: object) -> bool:
+    return isinstance(level, (int, float)) and not isinstance(level, bool)
+
+
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one[name] == other[name] for name in one.keys() & other.keys())
 

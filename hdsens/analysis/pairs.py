@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from hdsens.analysis.grid import (
     Setting,
     baselines,
     levels_per_decade,
+    name_of,
     settings,
     shared_levels,
 )
 from hdsens.analysis.intervals import Floats
-from hdsens.analysis.panel import Panel
-from hdsens.analysis.regret import normalised_regret, reference_loss
+from hdsens.analysis.panel import Panel, Runs
+from hdsens.analysis.pilots import Reading
+from hdsens.analysis.regret import normalised_regret
 from hdsens.analysis.sensitivity import best_row
 
 WORKS_BELOW = 0.5  # mean pilot regret of the base at a level where C3 is tested
@@ -34,7 +37,10 @@ class Pair:
         base_best_level, hd_best_level: those levels of lr.
         zero, zero_diverged: (n_seeds,) regret of HD at lr = 0, and whether it diverged (1, 0, NaN).
         base_diverged, hd_diverged: (n_levels,) seeds that diverged.
-        eligible: (n_levels,) whether all pilot seeds of the base complete there with mean r <= 0.5.
+        eligible: (n_levels,) whether all pilot seeds of the base complete there with mean r <= 0.5;
+            pilot cells without a result are passed over here, and hold back support.
+        lost_base, lost_hd: (n_levels, n_seeds) cells that should have a regret and have none;
+            `lost_base_best`, `lost_zero`: (n_seeds,) likewise.
         restrictions: what was left out, named.
     """
 
@@ -52,6 +58,10 @@ class Pair:
     hd_diverged: NDArray[np.int64]
     eligible: NDArray[np.bool_]
     seeds: NDArray[np.int64]
+    lost_base: NDArray[np.bool_]
+    lost_hd: NDArray[np.bool_]
+    lost_base_best: NDArray[np.bool_]
+    lost_zero: NDArray[np.bool_]
     restrictions: tuple[str, ...]
 
     @property
@@ -65,11 +75,17 @@ class Pair:
         return np.asarray(~np.isnan(self.base + self.hd).any(axis=0))
 
 
-def pair_up(panel: Panel) -> tuple[list[Pair], list[str]]:
+def pair_up(panel: Panel, reading: Reading) -> tuple[list[Pair], list[str]]:
     """Pair every setting of an HD arm with its baseline's; and name the settings that have none."""
-    best = reference_loss(panel, "family")[:, None]
+    best = reading.best[:, None]
     regret = normalised_regret(panel.runs.loss, best, panel.runs.initial)
-    eligible = _works(panel, normalised_regret(panel.pilot.loss, best, panel.pilot.initial))
+    pilot = reading.base.pilot
+    scores = _Scores(
+        regret,
+        panel.runs.expected & np.isnan(regret),
+        np.where(panel.runs.used, panel.runs.diverged, np.nan),
+        _works(pilot, normalised_regret(pilot.loss, best, pilot.initial)),
+    )
     pairs: list[Pair] = []
     alone: list[str] = []
     found = settings(panel, "lr")
@@ -79,60 +95,74 @@ def pair_up(panel: Panel) -> tuple[list[Pair], list[str]]:
         if base is None or not np.isin(setting.levels, base.levels).any():
             alone.append(f"{name_of(setting)}: no level of lr in common with {setting.baseline!r}")
         else:
-            pairs.append(_pair(setting, base, panel, regret, eligible))
+            pairs.append(_pair(setting, base, panel, reading.base, scores))
     return pairs, alone
 
 
-def name_of(setting: Setting) -> str:
-    """Name a setting in one phrase, for lists and messages."""
-    fixed = ", ".join(
-        f"{name} = {level:g}" if _is_number(level) else f"{name} = {level}"
-        for name, level in setting.fixed.items()
-    )
-    return f"{setting.arm} on {setting.task}" + (f" ({fixed})" if fixed else "")
+def _works(pilot: Runs, regret: Floats) -> NDArray[np.bool_]:
+    known = ~np.isnan(regret)
+    total = np.where(known, regret, 0.0).sum(axis=1)
+    low = total <= WORKS_BELOW * known.sum(axis=1)
+    return np.asarray(known.any(axis=1) & ~pilot.diverged.any(axis=1) & low)
 
 
-def _is_number(level: object) -> bool:
-    return isinstance(level, (int, float)) and not isinstance(level, bool)
+class _Scores(NamedTuple):
+    """Of all points: regret, cells that should have one and have none, divergence (1, 0, NaN)."""
+
+    regret: Floats
+    lost: NDArray[np.bool_]
+    diverged: Floats
+    works: NDArray[np.bool_]
 
 
-def _works(panel: Panel, pilot_regret: Floats) -> NDArray[np.bool_]:
-    pilot = panel.pilot
-    completed = pilot.used & ~pilot.diverged
-    whole = (completed | ~pilot.expected).all(axis=1) & completed.any(axis=1)
-    total = np.where(completed, pilot_regret, 0.0).sum(axis=1)
-    return np.asarray(whole & (total <= WORKS_BELOW * completed.sum(axis=1)))
-
-
-def _pair(
-    setting: Setting, base: Setting, panel: Panel, regret: Floats, eligible: NDArray[np.bool_]
-) -> Pair:
+def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores: _Scores) -> Pair:
     base_rows, hd_rows, levels = shared_levels(base, setting)
-    base_best, hd_best = best_row(base, panel), best_row(setting, panel)
-    nothing = np.full(regret.shape[1], np.nan)
-    diverged, used = panel.runs.diverged, panel.runs.used
+    base_best, hd_best = best_row(base, chooser), best_row(setting, panel)
     zero = setting.zero_row
+    regret, lost, diverged, works = scores
+
+    def at(values: NDArray[Any], row: int | None, otherwise: Any) -> NDArray[Any]:
+        return np.full(values.shape[1], otherwise) if row is None else values[row]
+
     return Pair(
         setting=setting,
         levels=levels,
         base=regret[base_rows],
         hd=regret[hd_rows],
-        base_best=nothing if base_best is None else regret[base_best],
-        hd_best=nothing if hd_best is None else regret[hd_best],
+        base_best=at(regret, base_best, np.nan),
+        hd_best=at(regret, hd_best, np.nan),
         base_best_level=_level(base, base_best),
         hd_best_level=_level(setting, hd_best),
-        zero=nothing if zero is None else regret[zero],
-        zero_diverged=nothing if zero is None else np.where(used[zero], diverged[zero], np.nan),
-        base_diverged=diverged[base_rows].sum(axis=1),
-        hd_diverged=diverged[hd_rows].sum(axis=1),
-        eligible=eligible[base_rows],
+        zero=at(regret, zero, np.nan),
+        zero_diverged=at(diverged, zero, np.nan),
+        base_diverged=panel.runs.diverged[base_rows].sum(axis=1),
+        hd_diverged=panel.runs.diverged[hd_rows].sum(axis=1),
+        eligible=works[base_rows],
         seeds=panel.runs.seeds,
-        restrictions=tuple(_restrictions(setting, base, panel, levels)),
+        lost_base=lost[base_rows],
+        lost_hd=lost[hd_rows],
+        lost_base_best=at(lost, base_best, False),
+        lost_zero=at(lost, zero, False),
+        restrictions=(
+            *_restrictions(setting, base, panel, levels),
+            *_at_the_edge(base, _level(base, base_best)),
+        ),
     )
 
 
 def _level(setting: Setting, row: int | None) -> float:
     return float("nan") if row is None else float(setting.levels[setting.rows == row][0])
+
+
+def _at_the_edge(base: Setting, best: float) -> Sequence[str]:
+    """A grid that ends before the baseline's valley does makes it look worse than it is."""
+    for end, edge in (("lowest", base.levels.min()), ("highest", base.levels.max())):
+        if base.levels.size > 1 and best == edge:
+            return [
+                f"{name_of(base)}: its best lr, {best:g}, is the {end} tried; a better one may lie"
+                " beyond"
+            ]
+    return []
 
 
 def _restrictions(setting: Setting, base: Setting, panel: Panel, levels: Floats) -> Sequence[str]:
@@ -153,6 +183,13 @@ def _restrictions(setting: Setting, base: Setting, panel: Panel, levels: Floats)
         notes.append(
             f"{name}: seeds {_numbers(unpaired)} left out of C1, a cell is failed or missing"
         )
+    if setting.zero_row is not None:
+        lost = panel.runs.expected[setting.zero_row] & ~panel.runs.used[setting.zero_row]
+        if lost.any():
+            notes.append(
+                f"{name}: seeds {_numbers(panel.runs.seeds[lost])} left out of C2, the cell at"
+                " lr = 0 is failed or missing"
+            )
     return notes
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,9 +33,10 @@ class Runs:
         cells: the rows they come from; `at`: their point and seed, two (n_cells,) indices.
         seeds: (n_seeds,).
         loss: capped loss L: a diverged cell, or one above its untrained model's loss, counts as
-            that loss; NaN where there is no result.
-        initial: untrained model's loss L0; NaN where there is no result.
-        diverged, failed: outcomes; `expected`: the point's task was run with that seed.
+            that loss; NaN where there is no result, or where L0 is not finite.
+        initial: untrained model's loss L0; NaN likewise.
+        used: cells with a result, completed or diverged; `diverged`, `failed`: outcomes;
+            `expected`: the point's task was run with that seed.
     """
 
     cells: pd.DataFrame
@@ -43,14 +44,10 @@ class Runs:
     seeds: NDArray[np.int64]
     loss: Floats
     initial: Floats
+    used: Bools
     diverged: Bools
     failed: Bools
     expected: Bools
-
-    @cached_property
-    def used(self) -> Bools:
-        """Cells with a result: completed or diverged."""
-        return ~np.isnan(self.loss)
 
     @property
     def missing(self) -> Bools:
@@ -89,10 +86,16 @@ class Panel:
     @cached_property
     def pilot_mean(self) -> Floats:
         """Mean capped loss over the seeds that choose references, (n_points,)."""
-        used = self.pilot.used
-        total = np.where(used, self.pilot.loss, 0.0).sum(axis=1)
+        known = ~np.isnan(self.pilot.loss)
+        total = np.where(known, self.pilot.loss, 0.0).sum(axis=1)
         with np.errstate(invalid="ignore"):
-            return np.asarray(total / used.sum(axis=1))
+            return np.asarray(total / known.sum(axis=1))
+
+    @cached_property
+    def pilot_lost(self) -> Bools:
+        """Pilot cells that have no result, (n_points, n_pilot_seeds)."""
+        lost = self.pilot.expected & ~self.pilot.used
+        return np.asarray(lost & self.independent[:, None])
 
 
 def build_panel(
@@ -116,21 +119,45 @@ def build_panel(
     has_pilot = rows["task"].isin(roles.with_pilot).to_numpy()
     is_pilot = has_pilot & (rows["role"] == "pilot").to_numpy()
     loss = capped_loss(rows, metric) if metric else _no_loss(rows)
-    runs = _runs(rows, code, loss, points, ~is_pilot)
-    return Panel(
+    panel = Panel(
         points,
         names,
-        runs,
+        _runs(rows, code, loss, points, ~is_pilot),
         _runs(rows, code, loss, points, is_pilot | ~has_pilot),
         points["task"].isin(roles.with_pilot).to_numpy(),
         account,
-        (*roles.notes, *_single_seeds(runs)),
+        roles.notes,
     )
+    return replace(panel, restrictions=(*roles.notes, *_few_seeds(panel), *_gaps(panel)))
 
 
-def _single_seeds(runs: Runs) -> list[str]:
-    single = int((runs.used.sum(axis=1) == 1).sum())
-    return [f"{single} points have a single seed: no interval"] if single else []
+def _few_seeds(panel: Panel) -> Iterable[str]:
+    seeds = panel.runs.used.sum(axis=1)
+    for n, text in {
+        1: "have a single seed: no interval",
+        2: "have 2 seeds: their intervals are very wide (t = 12.7)",
+        3: "have 3 seeds: their intervals are wide (t = 4.3)",
+    }.items():
+        points = int((seeds == n).sum())
+        if points:
+            yield f"{points} points {text}"
+
+
+def _gaps(panel: Panel) -> Iterable[str]:
+    for task, rows in panel.points.groupby("task").indices.items():
+        lost = int(panel.pilot_lost[rows].sum())
+        if lost:
+            yield (
+                f"task {task!r}: {lost} pilot cells are missing or failed: the best lr and the"
+                " reference loss rest on the others"
+            )
+        for runs in (panel.runs, panel.pilot) if panel.independent[rows].all() else (panel.runs,):
+            no_start = int((runs.used[rows] & np.isnan(runs.initial[rows])).sum())
+            if no_start:
+                yield (
+                    f"task {task!r}: {no_start} cells have an untrained loss L0 that is not"
+                    " finite: no regret"
+                )
 
 
 def check_metric(rows: pd.DataFrame, metric: str) -> None:
@@ -163,6 +190,7 @@ def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
         raise InputError(
             "cells: initial_loss", "must be there for every completed or diverged cell"
         )
+    l0 = np.where(np.isfinite(l0), l0, np.nan)
     loss = rows[metric].astype("float64").to_numpy()
     diverged = (rows["outcome"] == "diverged").to_numpy()
     with np.errstate(invalid="ignore"):
@@ -238,6 +266,7 @@ def _runs(
     present = pd.DataFrame(mark(np.ones(len(column), dtype=bool)))
     expected = present.groupby(points["task"].to_numpy()).transform("any").to_numpy()
     loss, initial = (spread(values[chosen]) for values in capped)
-    failed = mark(outcome == "failed")
-    diverged = mark(outcome == "diverged")
-    return Runs(rows[chosen], at, seeds, loss, initial, diverged, failed, expected)
+    used, diverged, failed = (
+        mark(which) for which in (outcome != "failed", outcome == "diverged", outcome == "failed")
+    )
+    return Runs(rows[chosen], at, seeds, loss, initial, used, diverged, failed, expected)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdsens.analysis.claims import (
     ALPHA,
+    MIN_SEEDS_FOR_ZERO,
     ONE_SIDED,
+    TOLERATED_DIVERGENCE,
     Decision,
     Margins,
     less_sensitive,
@@ -19,9 +22,10 @@ from hdsens.analysis.claims import (
     not_harder_to_tune,
     zero_works,
 )
+from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.intervals import CONFIDENCE, Floats, clopper_pearson, holm, mean_interval
 from hdsens.analysis.pairs import Pair
-from hdsens.analysis.tunability import ArmGrid, doubling, expected_best
+from hdsens.analysis.tunability import ArmGrid, equal_pools, expected_best
 
 MOST_DRAWS = 8
 
@@ -33,9 +37,11 @@ class Part:
     Attributes:
         fixed: the HD arm's other factors; empty for C4, which is about the whole arm.
         p: (n_tests,) p-value of each test against it, adjusted by Holm where several are made.
-        names: (n_tests,) what each test is about, such as "lr = 0.1".
+        names: (n_tests,) what each test is about, such as "lr = 0.1"; `quantities`: what its
+            effect is, as a formula with the names of the arms.
         supported_tests: (n_tests,) tests that support it.
-        tested: what was tested, in words.
+        tested: what was tested, in words; `rule`: what the verdict needs, in words.
+        held_back: why it is not called supported though its intervals allow it.
     """
 
     name: str
@@ -47,17 +53,20 @@ class Part:
     decision: Decision
     p: Floats
     names: tuple[str, ...]
+    quantities: tuple[str, ...]
     supported_tests: tuple[bool, ...]
     tested: str
+    rule: str
     confidence: float
     margin: float
     side: str | None = None
     check: tuple[str, float, float, float] | None = None
+    held_back: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """Supported, refuted or inconclusive."""
-        if bool(self.decision.supported):
+        if bool(self.decision.supported) and not self.held_back:
             return "supported"
         return "refuted" if bool((self.p <= ALPHA).any()) else "inconclusive"
 
@@ -87,10 +96,12 @@ class Part:
         """Levels, draws or seeds that made it what it is."""
         if self.verdict == "refuted" and len(self.names) > 1:
             return ", ".join(n for n, p in zip(self.names, self.p, strict=True) if p <= ALPHA)
+        if bool(self.decision.supported) and self.held_back:
+            return f"{self.tested}; held back: {'; '.join(self.held_back)}"
         if self.verdict == "inconclusive" and len(self.names) > 1:
             tests = zip(self.names, self.p, self.supported_tests, strict=True)
             open_tests = [name for name, p, ok in tests if not ok and not np.isnan(p)]
-            return "not settled at " + ", ".join(open_tests) if open_tests else self.tested
+            return f"not settled at {', '.join(open_tests)}" if open_tests else self.tested
         return self.tested
 
 
@@ -117,23 +128,51 @@ def _labels(pair: Pair, primary: bool) -> dict[str, Any]:
 def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
     decision = less_sensitive(pair.base, pair.hd, pair.gap, margins)
     gap = mean_interval(pair.gap)
-    n = int(pair.paired.sum())
+    setting = pair.setting
     tested = (
-        f"{_range(pair.levels)}, {n} paired seeds; G at lr = {pair.hd_best_level:g},"
-        f" baseline at lr = {pair.base_best_level:g}"
+        f"{_range(pair.levels)}, {_seeds(int(pair.paired.sum()))}; G at lr ="
+        f" {pair.hd_best_level:g}, baseline at lr = {pair.base_best_level:g}"
     )
+    lost = (pair.lost_base | pair.lost_hd).any(axis=0) | pair.lost_base_best
     return Part(
         "C1",
         **_labels(pair, primary),
         decision=decision,
         p=decision.p_refuted,
         names=(tested,),
+        quantities=(f"R({setting.arm}) − {margins.ratio:g}·R({setting.baseline})",),
         supported_tests=(bool(decision.supported),),
         tested=tested,
+        rule=(
+            f"supported: interval of R − {margins.ratio:g}·R(baseline) below 0, that of G below"
+            f" {margins.best:g}; refuted: one of them above"
+        ),
         confidence=CONFIDENCE,
         margin=margins.ratio,
         side=side_of(pair, margins),
         check=("G, regret at best lr", float(gap.estimate), float(gap.lower), float(gap.upper)),
+        held_back=(*_no_range(pair.levels), *_without_result(pair.seeds[lost])),
+    )
+
+
+def _no_range(levels: Floats) -> Iterable[str]:
+    """R is a mean over equally spaced levels; over others it says what the choice of them says."""
+    if levels.size < 2:
+        yield "one level of lr shows no sensitivity"
+    elif np.isnan(levels_per_decade(levels)):
+        yield "the lr levels are not equally spaced in log10"
+
+
+def _without_result(seeds: NDArray[np.int64]) -> tuple[str, ...]:
+    if not seeds.size:
+        return ()
+    return (f"a cell of seeds {', '.join(map(str, seeds))} has no result",)
+
+
+def _seeds(n: int) -> str:
+    text = f"{n} paired seeds" if n != 1 else "1 seed"
+    return text + {0: ": no interval", 1: ": no interval", 2: ": the interval is very wide"}.get(
+        n, ""
     )
 
 
@@ -163,42 +202,72 @@ def _zero(pair: Pair, primary: bool, margins: Margins) -> Part:
     lower, upper = clopper_pearson(len(diverged), n if n > 1 else 0)
     tested = "lr = 0 was not run" if not n else f"lr = 0, {n} seeds, {len(diverged)} diverged"
     tested += f" (seeds {', '.join(map(str, diverged))})" if len(diverged) else ""
-    share = len(diverged) / n if n else float("nan")
+    tested += f"; {MIN_SEEDS_FOR_ZERO} seeds are needed" if 0 < n < MIN_SEEDS_FOR_ZERO else ""
+    setting = pair.setting
     return Part(
         "C2",
         **_labels(pair, primary),
         decision=decision,
         p=decision.p_refuted,
         names=(tested,),
+        quantities=(
+            f"r({setting.arm} at lr = 0) − r({setting.baseline} at lr ="
+            f" {pair.base_best_level:g}, its best)",
+        ),
         supported_tests=(bool(decision.supported),),
         tested=tested,
+        rule=(
+            f"supported: interval below {margins.zero:g} and none of at least"
+            f" {MIN_SEEDS_FOR_ZERO} seeds diverged; refuted: interval above {margins.zero:g}, or"
+            f" more than {TOLERATED_DIVERGENCE:.0%} diverge (one-sided)"
+        ),
         confidence=CONFIDENCE,
         margin=margins.zero,
-        check=("share diverged", share, float(lower), float(upper)),
+        check=(
+            "share diverged",
+            len(diverged) / n if n else float("nan"),
+            float(lower),
+            float(upper),
+        ),
+        held_back=_without_result(pair.seeds[pair.lost_zero | pair.lost_base_best]),
     )
 
 
 def _never_worse(pair: Pair, primary: bool, margins: Margins) -> Part:
     decision = never_worse(pair.base, pair.hd, pair.eligible, margins)
-    n = int(pair.eligible.sum())
-    what = f"{n} of {pair.levels.size} lr levels, where the base works on the pilot seeds"
+    setting, n = pair.setting, int(pair.eligible.sum())
+    names = tuple(f"lr = {level:g}" for level in pair.levels)
+    where = [name for name, tested in zip(names, pair.eligible, strict=True) if tested]
+    lost = (pair.lost_base | pair.lost_hd)[pair.eligible].any(axis=0)
     return Part(
         "C3",
         **_labels(pair, primary),
         decision=decision,
         p=decision.p_refuted,
-        names=tuple(f"lr = {level:g}" for level in pair.levels),
+        names=names,
+        quantities=tuple(f"r({setting.arm}) − r({setting.baseline}) at {name}" for name in names),
         supported_tests=tuple(map(bool, decision.effect.upper < margins.worse)),
-        tested=what if n else "no level of lr where the base works on the pilot seeds",
+        tested=(
+            f"{n} of {pair.levels.size} lr levels, where {setting.baseline} works on the pilot"
+            f" seeds: {where[0].removeprefix('lr = ')} to {where[-1].removeprefix('lr = ')}"
+            if n
+            else f"no level of lr where {setting.baseline} works on the pilot seeds"
+        ),
+        rule=(
+            f"supported: upper bound below {margins.worse:g} at every level where the baseline"
+            f" works; refuted: above {margins.worse:g} at one of them (Holm)"
+        ),
         confidence=ONE_SIDED,
         margin=margins.worse,
+        held_back=_without_result(pair.seeds[lost]),
     )
 
 
 def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -> Part:
-    """C4 of one HD arm: expected best of k = 1, 2, 4, 8 draws, or as far as both grids go."""
-    draws = doubling(min(MOST_DRAWS, grid.regret.shape[1], base.regret.shape[1]))
-    base_best, hd_best = (expected_best(arm.regret, draws).T for arm in (base, grid))
+    """C4 of one HD arm: expected best of every k <= 8 draws, or as far as the pools go."""
+    pools = equal_pools(base.regret, grid.regret)
+    draws = np.arange(1, min(MOST_DRAWS, pools[0].shape[1]) + 1)
+    base_best, hd_best = (expected_best(pool, draws).T for pool in pools)
     decision = not_harder_to_tune(base_best, hd_best, margins)
     names = tuple(f"k = {k}" for k in draws)
     return Part(
@@ -211,10 +280,19 @@ def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -
         decision=decision,
         p=decision.p_refuted,
         names=names,
+        quantities=tuple(
+            f"expected best of {k} draws, {grid.arm} − {grid.baseline}" for k in draws
+        ),
         supported_tests=tuple(map(bool, decision.effect.upper < margins.tuning)),
-        tested=", ".join(names),
+        tested=f"k = 1 to {draws[-1]}"
+        + ("" if draws[-1] == MOST_DRAWS else ", all points of the grids"),
+        rule=(
+            f"supported: interval below {margins.tuning:g} at every k <= {MOST_DRAWS}; refuted:"
+            f" above {margins.tuning:g} at one k (Holm)"
+        ),
         confidence=CONFIDENCE,
         margin=margins.tuning,
+        held_back=_without_result(grid.seeds[grid.lost | base.lost]),
     )
 
 

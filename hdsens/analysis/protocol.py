@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from hdsens.analysis.claims import Margins
-from hdsens.analysis.pairs import Pair, name_of
+from hdsens.analysis.grid import name_of
+from hdsens.analysis.pairs import Pair
 from hdsens.errors import InputError
 
 SEEDS_ALLOWED = (10, 20, 30)
@@ -83,7 +85,7 @@ def deviations(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol | 
     """Departures from the protocol, by name; an empty list is what one wants."""
     return [
         *(_of_protocol(cells, pairs, protocol) if protocol else ["no protocol was frozen"]),
-        *_of_seeds(pairs),
+        *_of_seeds([pair for pair in pairs if is_primary(pair, protocol)] or pairs),
         *_of_budget(cells),
     ]
 
@@ -96,17 +98,45 @@ def _of_protocol(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol)
         value = getattr(protocol.margins, field.name)
         if value != field.default:
             yield f"margin {field.name} = {value:g} instead of {field.default:g}"
+    for arm in sorted(set(protocol.primary) - set(map(str, cells["arm"]))):
+        yield f"arm {arm}: named as primary, has no cells"
+    yield from _of_primaries(pairs, protocol)
     tested = {pair.setting.arm for pair in pairs if is_primary(pair, protocol)}
     for arm in sorted({pair.setting.arm for pair in pairs} - tested):
         why = "no primary setting is named" if arm not in protocol.primary else "it was not run"
         yield f"arm {arm}: not tested at a primary setting: {why}"
 
 
+def _of_primaries(pairs: Sequence[Pair], protocol: Protocol) -> Iterable[str]:
+    """Name arms of which several settings are tested, and tasks on which none is."""
+    found = Counter((p.setting.arm, p.setting.task) for p in pairs if is_primary(p, protocol))
+    for (arm, task), n in found.items():
+        if n > 1:
+            yield f"arm {arm} on {task}: {n} settings fit the primary one, all are tested"
+    tasks = {task for _, task in found}
+    for arm in dict.fromkeys(arm for arm, _ in found):
+        absent = sorted(tasks - {task for name, task in found if name == arm})
+        if absent:
+            yield f"arm {arm}: not tested on {', '.join(absent)}"
+
+
 def _of_seeds(pairs: Sequence[Pair]) -> Iterable[str]:
+    by_arm: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for pair in pairs:
-        n = int(pair.paired.sum())
-        if n not in SEEDS_ALLOWED:
-            yield f"{name_of(pair.setting)}: {n} paired seeds instead of 10, 20 or 30"
+        by_arm[pair.setting.arm, pair.setting.task].append(pair)
+    for (arm, task), own in by_arm.items():
+        seeds = [int(pair.paired.sum()) for pair in own]
+        alike = len(own) > 1 and len(set(seeds)) == 1
+        named = (
+            [(f"{arm} on {task}", seeds[0])] if alike else zip(map(_name, own), seeds, strict=True)
+        )
+        for name, n in named:
+            if n not in SEEDS_ALLOWED:
+                yield f"{name}: {n} paired seeds instead of 10, 20 or 30"
+
+
+def _name(pair: Pair) -> str:
+    return name_of(pair.setting)
 
 
 def _of_budget(cells: pd.DataFrame) -> Iterable[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hdsens.analysis.accounting import attach
 from hdsens.analysis.grid import decades_within, settings
@@ -24,6 +24,8 @@ from hdsens.errors import InputError
 Reference = Literal["family", "own", "baseline", "all"]
 SHARES = (0.01, 0.05, 0.10)
 WORST_SHARE = 0.25
+ROUNDING = 1e-9
+LEAST_GAIN = 0.01  # of L0: where the best of a set gains less, regret is noise over nothing
 
 
 def normalised_regret(loss: ArrayLike, best: ArrayLike, initial: ArrayLike) -> Floats:
@@ -94,9 +96,35 @@ def _check_baselines(points: pd.DataFrame, base: pd.Series[str], own: pd.Series[
 
 
 def panel_regret(panel: Panel, reference: Reference = "family") -> Floats:
-    """Regret of every run, (n_points, n_seeds); NaN without a result or a reference."""
+    """Regret of every run, (n_points, n_seeds).
+
+    NaN without a result or a reference, and where L* is below L0 by less than 1% of it.
+    """
     best = reference_loss(panel, reference)
+    best = np.where(too_little_gained(panel, best), np.nan, best)
     return normalised_regret(panel.runs.loss, best[:, None], panel.runs.initial)
+
+
+def too_little_gained(panel: Panel, best: Floats) -> NDArray[np.bool_]:
+    """Points, (n_points,), whose reference L* is within 1% below the task's mean L0.
+
+    At or above L0 nothing was learnt at all, which regret 1 says; just below it, dividing by
+    L0 − L* would blow up noise.
+    """
+    initial = pd.Series(mean_interval(panel.runs.initial).estimate)
+    l0 = initial.groupby(panel.points["task"].to_numpy()).transform("mean").to_numpy()
+    gain = (l0 - best) / np.abs(l0)
+    return np.asarray((gain > ROUNDING) & (gain < LEAST_GAIN))
+
+
+def reference_restrictions(panel: Panel, best: Floats) -> Iterable[str]:
+    """Name the arms without regret, because their reference hardly beats the untrained model."""
+    refused = panel.points[too_little_gained(panel, best)]
+    for task, points in refused.groupby("task"):
+        yield (
+            f"task {str(task)!r}: {', '.join(sorted(set(points['arm'])))}: no regret, the best of"
+            f" the reference set is less than {LEAST_GAIN:.0%} below the untrained loss"
+        )
 
 
 def regret_table(
@@ -128,20 +156,20 @@ def regret_table(
             unknown reference, or reference "baseline" with a baseline arm that has no cells.
     """
     panel = build_panel(cells, metric)
-    regret = panel_regret(panel, reference)
+    best, regret = reference_loss(panel, reference), panel_regret(panel, reference)
     table = pd.concat(
         [
             labels(panel),
             seed_counts(panel),
             pd.DataFrame(interval_columns("loss_mean", mean_interval(panel.runs.loss))),
-            pd.DataFrame({"reference_loss": reference_loss(panel, reference)}),
+            pd.DataFrame({"reference_loss": best}),
             pd.DataFrame(_regret_columns(regret)),
             pd.DataFrame(share_columns("divergence_rate", _divergence(panel))),
             pd.DataFrame({"decades_within_5pct": _decades(panel, regret)}),
         ],
         axis=1,
     )
-    notes = [*panel.restrictions, *_without_reference(panel, regret)]
+    notes = [*panel.restrictions, *reference_restrictions(panel, best), *_without(panel, best)]
     return attach(table, panel.account, notes, reference=reference, metric=metric)
 
 
@@ -211,7 +239,7 @@ def _decades(panel: Panel, regret: Floats) -> Floats:
     return decades
 
 
-def _without_reference(panel: Panel, regret: Floats) -> Sequence[str]:
-    lost = int((np.isnan(regret) & panel.runs.used).sum())
-    text = f"{lost} cells have no regret: no cell of their reference set has a pilot result"
-    return [text] if lost else []
+def _without(panel: Panel, best: Floats) -> Iterable[str]:
+    lost = int((np.isnan(best)[:, None] & panel.runs.used).sum())
+    if lost:
+        yield f"{lost} cells have no regret: no cell of their reference set has a pilot result"

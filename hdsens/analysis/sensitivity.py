@@ -10,13 +10,21 @@ import pandas as pd
 
 from hdsens.analysis.accounting import attach
 from hdsens.analysis.cross_task import cross_task_rows
-from hdsens.analysis.grid import Setting, baselines, decades_within, levels_per_decade, settings
+from hdsens.analysis.grid import (
+    Setting,
+    baselines,
+    decades_within,
+    levels_per_decade,
+    name_of,
+    settings,
+)
 from hdsens.analysis.intervals import Floats, Interval, clopper_pearson, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.regret import (
     interval_columns,
     panel_regret,
     reference_loss,
+    reference_restrictions,
     with_bounds,
 )
 
@@ -72,7 +80,12 @@ def sensitivity_table(
         | _divergence(setting, panel)
         for setting, base in zip(found, baselines(found), strict=True)
     ]
-    notes = [*panel.restrictions, *level_restrictions(found, panel, factor)]
+    notes = [
+        *panel.restrictions,
+        *reference_restrictions(panel, reference_loss(panel, "family")),
+        *level_restrictions(found, panel, factor),
+        *_unpaired(found, panel, regret),
+    ]
     table = pd.DataFrame(rows)
     if len(set(panel.points["task"])) > 1:
         across, left_out = cross_task_rows(panel, np.random.default_rng(0))
@@ -95,6 +108,19 @@ def level_restrictions(found: Sequence[Setting], panel: Panel, factor: str) -> I
     lost = sum(int(_incomplete(panel.runs.loss[s.rows]).sum()) for s in found)
     if lost:
         yield f"{lost} seeds left out of means over {factor}: not every level has a result"
+
+
+def _unpaired(found: Sequence[Setting], panel: Panel, regret: Floats) -> Iterable[str]:
+    """Name settings whose gap to the baseline lacks seeds."""
+    for setting, base in zip(found, baselines(found), strict=True):
+        if base is None or base is setting:
+            continue
+        best = [best_row(s, panel) for s in (setting, base)]
+        rows = [row for row in best if row is not None]
+        run = int(panel.runs.expected[rows].any(axis=0).sum())
+        paired = int((~np.isnan(regret[rows])).all(axis=0).sum())
+        if paired < run:
+            yield f"{name_of(setting)}: gap_at_best pairs {paired} of {run} seeds"
 
 
 def _incomplete(loss: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -140,7 +141,8 @@ def steps_to_target_table(cells: pd.DataFrame, target: str | None = None) -> pd.
         ],
         axis=1,
     )
-    return attach(table, panel.account, panel.restrictions, target=target)
+    notes = [*panel.restrictions, *_unpaired(panel)]
+    return attach(table, panel.account, notes, target=target)
 
 
 def _target(cells: pd.DataFrame, target: str | None) -> str:
@@ -170,6 +172,14 @@ def _median_columns(
             "median_steps_upper": np.where(n > 1, upper, np.nan),
         }
     )
+
+
+def _unpaired(panel: Panel) -> Iterable[str]:
+    base, used = baseline_rows(panel), panel.runs.used
+    apart = (base >= 0) & (used != used[base]).any(axis=1)
+    named = panel.points.loc[apart, ["arm", "task"]].drop_duplicates()
+    for arm, task in zip(named["arm"], named["task"], strict=True):
+        yield f"{arm} on {task}: seeds without a cell of the baseline are in no comparison"
 
 
 def _contests(panel: Panel, steps: Floats) -> pd.DataFrame:

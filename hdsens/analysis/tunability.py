@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,13 @@ from hdsens.analysis.accounting import attach
 from hdsens.analysis.grid import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
-from hdsens.analysis.regret import interval_columns, panel_regret, with_bounds
+from hdsens.analysis.regret import (
+    interval_columns,
+    panel_regret,
+    reference_loss,
+    reference_restrictions,
+    with_bounds,
+)
 from hdsens.errors import InputError
 
 N_RESAMPLES = 1000
@@ -59,13 +66,14 @@ def expected_best(values: ArrayLike, draws: ArrayLike) -> Floats:
 def performance_weights(budget: int) -> Floats:
     """Weights over k = 1 … budget of CPE, "cumulative performance-early", (budget,).
 
-    Proportional to budget − k and summing to 1 (Sivaprasad et al. 2020, ICML, arXiv 1910.11758): an
-    arm that is good after few draws scores well. A budget of one draw has weight 1.
+    Proportional to budget + 1 − k and summing to 1: an arm that is good after few draws scores
+    well. So weighs the code of Sivaprasad et al. 2020 (ICML, arXiv 1910.11758): idiap/DeepOBS,
+    deepobs/analyzer/running_plot_utils.py, `compute_tunability_metrics`.
 
     >>> performance_weights(3).round(4).tolist()
-    [0.6667, 0.3333, 0.0]
+    [0.5, 0.3333, 0.1667]
     """
-    weight = np.arange(budget - 1, -1, -1, dtype=np.float64) if budget > 1 else np.ones(1)
+    weight = np.arange(budget, 0, -1, dtype=np.float64)
     return np.asarray(weight / weight.sum())
 
 
@@ -84,12 +92,15 @@ class ArmGrid:
 
     Attributes:
         regret: (n_seeds, n_points), NaN without a result.
+        seeds: (n_seeds,); `lost`: whether a point that should have a regret has none.
     """
 
     task: str
     arm: str
     baseline: str
     regret: Floats
+    seeds: NDArray[np.int64]
+    lost: NDArray[np.bool_]
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -103,8 +114,16 @@ def arm_grids(panel: Panel, regret: Floats) -> list[ArmGrid]:
     rates = [name for name in LEARNING_RATES if name in points]
     nonzero = ~(points[rates] == 0).any(axis=1)
     groups = points[nonzero].groupby(["task", "arm", "baseline"], sort=True)
+    lost = panel.runs.expected & np.isnan(regret)
     return [
-        ArmGrid(str(task), str(arm), str(baseline), regret[group.index].T)
+        ArmGrid(
+            str(task),
+            str(arm),
+            str(baseline),
+            regret[group.index].T,
+            panel.runs.seeds,
+            np.asarray(lost[group.index].any(axis=0)),
+        )
         for (task, arm, baseline), group in groups
     ]
 
@@ -129,8 +148,9 @@ def tunability_curve(
     Columns, one row an arm and k:
         task, arm, baseline, draws (k), n_points (of the grid), n_seeds (with every point);
         best: expected best regret, with `_lower`, `_upper` (a band, approximate: bootstrap);
-        difference: best minus the baseline's best at the same k, paired by seed, with `_lower`,
-            `_upper` (95%, Student t); null for a base arm and beyond the baseline's grid;
+        difference: best minus the baseline's best at the same k, from pools of equal size (see
+            `equal_pools`), paired by seed, with `_lower`, `_upper` (95%, Student t); null for a
+            base arm;
         cpe: weighted mean of best over k = 1 … the smallest grid of the arm's family, with its t
             interval; the same in each row of an arm.
     `attrs`: accounting, restrictions, metric, bands.
@@ -143,19 +163,29 @@ def tunability_curve(
     rng = np.random.default_rng(0) if rng is None else rng
     by_arm = {(grid.task, grid.arm): grid for grid in grids}
     tables = [_curve(grid, by_arm, draws, rng) for grid in grids]
-    notes = [*panel.restrictions, *_incomplete(grids)]
+    notes = [
+        *panel.restrictions,
+        *reference_restrictions(panel, reference_loss(panel, "family")),
+        *_incomplete(grids),
+        *_unpaired(grids, by_arm),
+    ]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     return attach(table, panel.account, notes, metric=metric, bands=BANDS)
 
 
 def _incomplete(grids: Sequence[ArmGrid]) -> list[str]:
-    lost = {
-        f"{g.arm} on {g.task}": int((~g.complete & ~np.isnan(g.regret).all(axis=1)).sum())
-        for g in grids
-    }
+    lost = {f"{g.arm} on {g.task}": int(g.lost.sum()) for g in grids}
     return [
         f"{name}: {n} seeds left out, not every point has a result" for name, n in lost.items() if n
     ]
+
+
+def _unpaired(grids: Sequence[ArmGrid], by_arm: dict[tuple[str, str], ArmGrid]) -> Iterable[str]:
+    for grid in grids:
+        base = by_arm.get((grid.task, grid.baseline))
+        if base is not None and (grid.complete != base.complete).any():
+            n = int((grid.complete & base.complete).sum())
+            yield f"{grid.arm} on {grid.task}: the difference pairs {n} seeds, the others have none"
 
 
 def _curve(
@@ -184,18 +214,35 @@ def _curve(
     return pd.DataFrame({**columns, **_cpe(grid, _family(grid, by_arm))})
 
 
-def tuning_contrast(grid: ArmGrid, base: ArmGrid | None, draws: NDArray[np.int64]) -> Floats:
-    """Expected best of an arm minus its baseline's, by seed: (n_seeds, n_draws).
+def equal_pools(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Repeat the points of two grids, (…, n_points), until both pools are equally large.
 
-    NaN for a k beyond either grid, and for seeds that are not complete in both.
+    Draws without replacement exhaust a small grid sooner: of two arms that are alike, the one with
+    a second factor that changes nothing would seem harder to tune. Repeated points are what such a
+    factor makes of a grid.
+
+    >>> [pool.tolist() for pool in equal_pools(np.array([1, 2]), np.array([3, 4, 5, 6]))]
+    [[1, 1, 2, 2], [3, 4, 5, 6]]
+    """
+    size = math.lcm(one.shape[-1], other.shape[-1])
+    pools = (np.repeat(grid, size // grid.shape[-1], axis=-1) for grid in (one, other))
+    first, second = pools
+    return first, second
+
+
+def tuning_contrast(grid: ArmGrid, base: ArmGrid | None, draws: NDArray[np.int64]) -> Floats:
+    """Expected best of an arm minus its baseline's, from equal pools, by seed: (n_seeds, n_draws).
+
+    NaN for a k beyond the pools, and for seeds that are not complete in both.
     """
     contrast = np.full((len(grid.regret), len(draws)), np.nan)
     if base is None:
         return contrast
-    possible = draws <= min(grid.regret.shape[1], base.regret.shape[1])
+    own, other = equal_pools(grid.regret, base.regret)
+    possible = draws <= own.shape[1]
     k = draws[possible]
     if k.size:
-        contrast[:, possible] = expected_best(grid.regret, k) - expected_best(base.regret, k)
+        contrast[:, possible] = expected_best(own, k) - expected_best(other, k)
     return contrast
 
 

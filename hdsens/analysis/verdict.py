@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,18 @@ import pandas as pd
 from hdsens.analysis.accounting import Accounting
 from hdsens.analysis.claims import ALPHA, Margins
 from hdsens.analysis.grid import levels_per_decade
-from hdsens.analysis.intervals import holm
+from hdsens.analysis.history import arms_that_differ, broken_promises
+from hdsens.analysis.intervals import Floats, holm
 from hdsens.analysis.pairs import Pair, pair_up
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.parts import Part, adjust, parts_of_pair, tuning_part
+from hdsens.analysis.pilots import (
+    Reading,
+    beaten_reference,
+    lenient_reading,
+    pilot_gaps,
+    plain_reading,
+)
 from hdsens.analysis.protocol import (
     Protocol,
     deviations,
@@ -24,16 +32,17 @@ from hdsens.analysis.protocol import (
     read_protocol,
     with_roles,
 )
-from hdsens.analysis.regret import panel_regret
+from hdsens.analysis.regret import (
+    normalised_regret,
+    panel_regret,
+    reference_loss,
+    reference_restrictions,
+)
 from hdsens.analysis.tunability import arm_grids
+from hdsens.analysis.wording import CLAIMS, in_words
 from hdsens.errors import InputError
 
-CLAIMS = {
-    "C1": "much less sensitive to lr",
-    "C2": "lr = 0 works",
-    "C3": "never worse than the baseline",
-    "C4": "not harder to tune",
-}
+UNIT = "normalised regret: 0 as good as tuned, 1 as bad as untrained"
 BETA = "hypergrad_lr"
 
 
@@ -61,11 +70,7 @@ class Verdict:
 
     def __str__(self) -> str:
         """Tell the verdict in lines of text: the tested settings, or all where none was fixed."""
-        tested = self.parts[self.parts["primary"]] if self.parts["primary"].any() else self.parts
-        lines = [f"Verdict ({self.label})", *map(_joint_line, _records(self.joint))]
-        lines += [f"  {_part_line(row)}" for row in _records(tested)]
-        lines += [f"deviation: {text}" for text in self.deviations]
-        return "\n".join([*lines, str(self.account)])
+        return in_words(self.parts, self.joint, self.label, self.deviations, self.account)
 
 
 def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss") -> Verdict:
@@ -87,34 +92,92 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         task, arm, baseline, the HD arm's other factors (null for C4, which is about the arm),
         primary; part, claim, verdict; side of the base's best lr on which C1 holds ("both",
         "below", "above", "neither"); effect, lower, upper, confidence (of that two-sided
-        interval), n_seeds: C1 R_HD − ratio · R_base, C2 r(0) − r(base at best lr), C3 and C4 the
-        difference at the level or number of draws that decides; margin; check, check_effect,
-        check_lower, check_upper: the second condition of C1 (G) and C2 (share diverged);
-        p_refuted: to be compared with 0.05; decided_by: the cells that decided, in words.
+        interval), n_seeds; quantity: what the effect is, as a formula (for C3 and C4 at the level
+        or number of draws that decides); unit; threshold: the rule in words; margin; check,
+        check_effect, check_lower, check_upper: the second condition of C1 (G) and C2 (share
+        diverged); p_refuted: to be compared with 0.05; decided_by: the cells that decided, in
+        words; held_back: why a part whose intervals allow "supported" is inconclusive (a cell that
+        it rests on is missing or failed, or it owes its support to a gap among the pilot seeds).
 
     Raises:
         InputError: as `regret_table`; an unknown key in the protocol; no arm names a baseline.
     """
     frozen = read_protocol(protocol)
-    margins = frozen.margins if frozen else Margins()
-    cells = with_roles(cells, frozen)
-    panel = build_panel(cells, metric)
-    pairs, alone = pair_up(panel)
+    judged = with_roles(cells, frozen)
+    panel = build_panel(judged, metric)
+    pairs, alone, parts = _judge(panel, plain_reading(panel), frozen)
     if not pairs and not alone:
-        raise InputError("verdict: arms", "must include one that names a baseline")
-    parts = adjust([*_pair_parts(pairs, frozen, margins), *_tuning_parts(panel, frozen, margins)])
-    left_out = [*alone, *(note for pair in pairs for note in pair.restrictions)]
-    departures = [*deviations(cells, pairs, frozen), *panel.restrictions, *left_out]
-    confirmatory = any(part.primary for part in parts) and bool(panel.independent.all())
+        raise InputError(
+            "verdict",
+            "has nothing to judge: no arm names a baseline",
+            sorted(set(map(str, cells["arm"]))),
+            'compare two arms with baseline = "..." in the study',
+        )
+    lenient = lenient_reading(panel)
+    doubted = _judge(panel, lenient, frozen)[2] if lenient else parts
+    gaps = _gaps(panel, parts, frozen)
+    parts = adjust(
+        [_hold_back(p, d, gaps[p.task, p.baseline]) for p, d in zip(parts, doubted, strict=True)]
+    )
+    promises = broken_promises(judged, frozen)
+    departures = [
+        *promises,
+        *deviations(judged, pairs, frozen),
+        *arms_that_differ(cells),
+        *panel.restrictions,
+        *reference_restrictions(panel, reference_loss(panel)),
+        *alone,
+        *(note for pair in pairs for note in pair.restrictions),
+        *(reason for reasons in gaps.values() for reason in reasons),
+    ]
+    confirmatory = (
+        any(part.primary for part in parts) and bool(panel.independent.all()) and not promises
+    )
     return Verdict(
         _parts_frame(parts, panel),
         _levels_frame(pairs, parts),
         _window(parts),
         pd.DataFrame([_joint(arm, parts) for arm in sorted({part.arm for part in parts})]),
         "confirmatory" if confirmatory else "exploratory",
-        tuple(departures),
+        tuple(dict.fromkeys(departures)),
         panel.account,
     )
+
+
+def _judge(
+    panel: Panel, reading: Reading, protocol: Protocol | None
+) -> tuple[list[Pair], list[str], list[Part]]:
+    """Pairs, settings without one, and the parts of the claim, by one reading of the pilot."""
+    margins = protocol.margins if protocol else Margins()
+    pairs, alone = pair_up(panel, reading)
+    parts = [*_pair_parts(pairs, protocol, margins)]
+    regret = normalised_regret(panel.runs.loss, reading.best[:, None], panel.runs.initial)
+    return pairs, alone, [*parts, *_tuning_parts(panel, regret, protocol, margins)]
+
+
+def _gaps(
+    panel: Panel, parts: Iterable[Part], protocol: Protocol | None
+) -> dict[tuple[str, str], list[str]]:
+    """What holds back every part of a family on a task, by task and baseline."""
+    declared = protocol.pilot_seeds if protocol else ()
+    margin = (protocol.margins if protocol else Margins()).best
+    regret = panel_regret(panel)
+    return {
+        (task, base): [
+            *pilot_gaps(panel, task, base, declared),
+            *beaten_reference(panel, regret, task, base, margin),
+        ]
+        for task, base in dict.fromkeys((part.task, part.baseline) for part in parts)
+    }
+
+
+def _hold_back(part: Part, doubted: Part, gaps: Sequence[str]) -> Part:
+    reasons = [*part.held_back, *gaps]
+    if bool(part.decision.supported) and not bool(doubted.decision.supported):
+        reasons.append(
+            "it would not be, had the pilot cells that diverged trained as others of their point"
+        )
+    return replace(part, held_back=tuple(reasons))
 
 
 def _pair_parts(
@@ -124,8 +187,10 @@ def _pair_parts(
         yield from parts_of_pair(pair, is_primary(pair, protocol), margins)
 
 
-def _tuning_parts(panel: Panel, protocol: Protocol | None, margins: Margins) -> Iterable[Part]:
-    grids = {(grid.task, grid.arm): grid for grid in arm_grids(panel, panel_regret(panel))}
+def _tuning_parts(
+    panel: Panel, regret: Floats, protocol: Protocol | None, margins: Margins
+) -> Iterable[Part]:
+    grids = {(grid.task, grid.arm): grid for grid in arm_grids(panel, regret)}
     for (task, arm), grid in grids.items():
         base = grids.get((task, grid.baseline))
         if base is not None:
@@ -136,14 +201,15 @@ def _tuning_parts(panel: Panel, protocol: Protocol | None, margins: Margins) -> 
 def _parts_frame(parts: Sequence[Part], panel: Panel) -> pd.DataFrame:
     others = [name for name in panel.factors if name != "lr"]
     columns = ["task", "arm", "baseline", *others, "primary", "part", "claim", "verdict", "side"]
-    columns += ["effect", "lower", "upper", "confidence", "n_seeds", "margin"]
-    columns += ["check", "check_effect", "check_lower", "check_upper", "p_refuted", "decided_by"]
+    columns += ["quantity", "effect", "lower", "upper", "confidence", "n_seeds", "unit"]
+    columns += ["threshold", "margin", "check", "check_effect", "check_lower", "check_upper"]
+    columns += ["p_refuted", "decided_by", "held_back"]
     return pd.DataFrame([_part_row(part, others) for part in parts], columns=columns)
 
 
 def _part_row(part: Part, others: Sequence[str]) -> dict[str, Any]:
     effect, at = part.decision.effect, part.deciding
-    shown = bool(effect.n.size) and not np.isnan(part.p).all()
+    shown = part.p.size == 1 or not np.isnan(part.p).all()
     check = part.check or (None, np.nan, np.nan, np.nan)
     return {
         "task": part.task,
@@ -155,15 +221,19 @@ def _part_row(part: Part, others: Sequence[str]) -> dict[str, Any]:
         "claim": CLAIMS[part.name],
         "verdict": part.verdict,
         "side": part.side,
+        "quantity": part.quantities[at],
         "effect": float(effect.estimate[at]) if shown else np.nan,
         "lower": float(effect.lower[at]) if shown else np.nan,
         "upper": float(effect.upper[at]) if shown else np.nan,
         "confidence": part.confidence,
         "n_seeds": int(effect.n[at]) if shown else 0,
+        "unit": UNIT,
+        "threshold": part.rule,
         "margin": part.margin,
         **dict(zip(("check", "check_effect", "check_lower", "check_upper"), check, strict=True)),
         "p_refuted": part.p_refuted,
         "decided_by": part.decided_by,
+        "held_back": "; ".join(part.held_back) if bool(part.decision.supported) else "",
     }
 
 
@@ -210,7 +280,7 @@ def _held(parts: Sequence[Part], tasks: Sequence[str]) -> dict[str, Any]:
     for part in parts:
         if part.task in tasks:
             by_beta[part.fixed[BETA]].append(part)
-    ladder = sorted({part.fixed[BETA] for part in parts})
+    ladder = sorted({part.fixed[BETA] for part in parts} - {0.0})  # 0 is the base algorithm
     held = tuple(
         beta
         for beta in ladder
@@ -254,31 +324,3 @@ def _joint(arm: str, parts: Sequence[Part]) -> dict[str, Any]:
 
 def _any_refuted(p_values: Sequence[float]) -> bool:
     return bool(p_values) and bool((holm(p_values) <= ALPHA).any())
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def _joint_line(row: dict[str, Any]) -> str:
-    if not row["tested"]:
-        return f"{row['arm']}: no primary setting was tested; see each setting"
-    ladder = f"{row['n_settings_refuted']} of {row['n_settings']} settings refuted"
-    return f"{row['arm']} against {row['baseline']}: {row['verdict'].upper()} ({ladder})"
-
-
-def _part_line(row: dict[str, Any]) -> str:
-    names = list(row)
-    factors = names[names.index("baseline") + 1 : names.index("primary")]
-    at = [f"{name} = {_short(row[name])}" for name in factors if not pd.isna(row[name])]
-    side = f" ({row['side']})" if row["part"] == "C1" and row["verdict"] == "supported" else ""
-    return (
-        f"{row['part']} {row['claim']}: {row['verdict']}{side};"
-        f" {', '.join([row['arm'] + ' on ' + row['task'], *at])}:"
-        f" {row['effect']:.4g} [{row['lower']:.4g}, {row['upper']:.4g}], n = {row['n_seeds']};"
-        f" {row['decided_by']}"
-    )
-
-
-def _short(level: Any) -> str:
-    return f"{level:g}" if isinstance(level, float) else str(level)

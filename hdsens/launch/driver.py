@@ -88,7 +88,7 @@ def run(
         fetch_data(study)
         with _open(executor, resources, address) as opened:
             store.begin(study, train_size)
-            store.write_run(provenance(executor, resources))
+            store.write_run(provenance(executor, resources, study))
             packs, kept = _plan(store, study, missing, opened, pack_size, wish)
             doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
             with CellProgress(study.name, store.status(cells), len(missing)) as progress:

@@ -13,16 +13,21 @@ from typing import Any
 
 import hdsens
 from hdsens.launch.resources import Resources
+from hdsens.store.history import declaration
+from hdsens.study import Study
 
 _PACKAGES = ("numpy", "pandas", "pyarrow", "ray", "scikit-learn", "scipy", "torch")
 
 
-def provenance(executor: str, resources: Resources) -> dict[str, Any]:
-    """What is kept of a run beside its results; nothing secret, no user or host name."""
+def provenance(executor: str, resources: Resources, study: Study) -> dict[str, Any]:
+    """What is kept of a run beside its results; nothing secret, no user or host name.
+
+    `declared` holds the protocol, seeds and arms as they were when the run began.
+    """
     now = datetime.now(UTC)
     return {
         "run_id": f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
-        "started_at": now.isoformat(timespec="seconds"),
+        "started_at": now.isoformat(timespec="milliseconds"),
         "hdsens_version": hdsens.__version__,
         "git": _git_state(),
         "python": platform.python_version(),
@@ -34,6 +39,7 @@ def provenance(executor: str, resources: Resources) -> dict[str, Any]:
         "device": resources.device,
         "cpus_per_pack": resources.cpus_per_pack,
         "gpus_per_pack": resources.gpus_per_pack,
+        "declared": declaration(study),
     }
 
 

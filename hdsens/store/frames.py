@@ -12,6 +12,7 @@ import pandas as pd
 
 from hdsens.cells import Cell, expand
 from hdsens.store.folder import Store
+from hdsens.store.history import protocol_history, task_settings
 from hdsens.store.place import Location
 from hdsens.study import Study
 
@@ -37,7 +38,9 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     Returns:
         A frame with the columns described in docs/results.md; failed cells are rows too, cells
         that never ran are not. `attrs["factors"]` names the factors, `attrs["expected"]` is the
-        number of cells of the study. Losses in nats; nulls are NaN.
+        number of cells of the study; `attrs["protocol_history"]`, `attrs["trained_as"]` and
+        `attrs["task_settings"]` are what `verdict` and `join_cells` check. Losses in nats; nulls
+        are NaN.
 
     Raises:
         InputError: not a results folder, or a damaged one.
@@ -46,13 +49,16 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     study, train_size = store.study()
     expected = expand(study, train_size)
     frame = store.cells_frame()
-    current, rest = _split(frame, expected)
+    own, rest = _split(frame, expected)
     names = _factor_names(study, rest["factors"].unique() if all else ())
-    current = _of_study(_with_factors(current, names), study, expected)
+    current = _of_study(_with_factors(own, names), study, expected)
     if all:
         current = pd.concat([current, _with_factors(rest, names)], ignore_index=True)
     current.attrs["factors"] = names
     current.attrs["expected"] = len(expected)
+    current.attrs["protocol_history"] = protocol_history(study, store.runs())
+    current.attrs["trained_as"] = _trained_as(own, study)
+    current.attrs["task_settings"] = {study.task.label: task_settings(study, train_size)}
     return current
 
 
@@ -91,6 +97,16 @@ def read_results(folder: Location) -> Results:
 
 
 _OWN_COLUMNS = ("lr", "hypergrad_lr")
+
+
+def _trained_as(frame: pd.DataFrame, study: Study) -> list[dict[str, Any]]:
+    """Role of each seed when its cells were trained, which the present study may have changed."""
+    results = frame[frame["outcome"] != "failed"]
+    pairs = results[["seed", "role"]].drop_duplicates().sort_values(["role", "seed"])
+    return [
+        {"task": study.task.label, "seed": int(seed), "role": str(role)}
+        for seed, role in zip(pairs["seed"], pairs["role"], strict=True)
+    ]
 
 
 def _split(frame: pd.DataFrame, expected: Sequence[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:

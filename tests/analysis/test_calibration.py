@@ -91,6 +91,43 @@ def test_one_bad_level_is_found_and_a_robust_arm_is_not_accused(calibration: Mod
     assert max(good["C1 −"], good["C2 −"], good["C3 −"], good["C4 −"]) < 0.01
 
 
+def test_on_a_ladder_the_joint_verdict_errs_no_more_than_nominal(calibration: ModuleType) -> None:
+    for part in ("C1", "C2", "C3"):
+        row = ladder_row(calibration, f"boundary of {part} at all three", 20)
+        assert row["joint +"] <= 0.05 + TOLERANCE
+        assert row["joint −"] <= 0.05 + TOLERANCE
+        assert row["ladder −"] <= 0.05 + TOLERANCE
+
+
+def test_on_a_ladder_what_is_true_at_one_level_is_found_there_alone(
+    calibration: ModuleType,
+) -> None:
+    alone = ladder_row(calibration, "robust at the primary alone", 20)
+    assert alone["joint +"] > 0.75
+    assert alone["too wide"] == alone["ladder −"] == 0
+    beside = ladder_row(calibration, "robust beside the primary", 20)
+    assert (beside["joint +"], beside["joint −"], beside["ladder −"]) == (0, 1, 0)
+    assert beside["window"] > 1.5
+    for study in ("as the base at all three", "fails at all three"):
+        row = ladder_row(calibration, study, 10)
+        assert (row["joint −"], row["ladder −"], row["window"]) == (1, 1, 0)
+
+
+def test_a_ladder_that_changes_nothing_is_not_called_harder_to_tune(
+    calibration: ModuleType,
+) -> None:
+    """Two arms of one distribution, three times the points: C4 errs at most at its nominal rate."""
+    row = ladder_row(calibration, "as the base at all three", 10)
+    assert row["C4 −"] <= 0.05 + TOLERANCE
+    assert row["C4 +"] > 0.5
+    assert ladder_row(calibration, "boundary of C4", 10)["C4 +"] <= 0.05 + TOLERANCE
+
+
+def ladder_row(calibration: ModuleType, study: str, n_seeds: int):
+    truth, true_window = calibration.LADDERS[study]
+    return calibration.ladder_rates(truth, true_window, 1000, n_seeds, np.random.default_rng(5))
+
+
 def test_simulation_and_verdict_decide_alike(calibration: ModuleType) -> None:
     """The simulation selects on pilot seeds by its own few lines; a frame must give the same."""
     rng = np.random.default_rng(11)
@@ -99,7 +136,7 @@ def test_simulation_and_verdict_decide_alike(calibration: ModuleType) -> None:
         calibration.simulate(truth, 12, 10, rng),
         calibration.simulate(truth, 12, 3, rng),
     )
-    decisions = calibration.decide(studies, pilot)
+    (decisions,) = calibration.decide(studies, pilot)
     seen = set()
     for i in range(12):
         result = verdict(to_frame(calibration, studies, pilot, i), PROTOCOL).parts

@@ -146,7 +146,7 @@ def test_a_store_half_full_gives_tables(name: str) -> None:
     assert not sensitivity_table(cells).empty
     assert set(importance(cells)["n_points"]) <= {3}
     if name == "one cell":
-        with pytest.raises(InputError, match="must include one that names a baseline"):
+        with pytest.raises(InputError, match="has nothing to judge: no arm names a baseline"):
             verdict(cells)
     else:
         assert "supported" not in set(verdict(cells).parts["verdict"])

@@ -7,6 +7,9 @@ import pandas as pd
 from cell_frames import L0, cell, frame, hd_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from verdict_studies import PROTOCOL as FROZEN
+from verdict_studies import RATES as BASE_RATES
+from verdict_studies import REFUTED
 
 from hdsens.analysis import (
     importance,
@@ -97,9 +100,8 @@ def test_names_of_arms_do_not_matter(cells: pd.DataFrame) -> None:
     renamed = cells.assign(arm=cells["arm"].map(names), baseline=cells["baseline"].map(names))
     protocol = PROTOCOL | {"primary": {"a": {"hypergrad_lr": 1e-3}}}
     before, after = verdict(cells, PROTOCOL).parts, verdict(renamed, protocol).parts
-    pd.testing.assert_frame_equal(
-        before.drop(columns=["arm", "baseline"]), after.drop(columns=["arm", "baseline"])
-    )
+    named = ["arm", "baseline", "quantity", "decided_by", "held_back"]
+    pd.testing.assert_frame_equal(before.drop(columns=named), after.drop(columns=named))
     keys = ["lr", "hypergrad_lr"]
     mine = regret_table(cells).query("arm == 'sgd_hd'").set_index(keys)["regret_mean"]
     theirs = regret_table(renamed).query("arm == 'a'").set_index(keys)["regret_mean"]
@@ -132,6 +134,22 @@ SCORES = (  # +1: higher is better, so it must not rise; -1: higher is worse
     {},
     {"reached": 1, "median_steps": -1},
 )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["C1", "C2", "C3", "C4"]),
+    st.lists(st.tuples(st.sampled_from(BASE_RATES), st.sampled_from((100, 101, 102))), min_size=1),
+)
+def test_pilot_cells_of_the_base_that_diverge_never_turn_refuted_into_supported(
+    part: str, lost: list[tuple[float, int]]
+) -> None:
+    """Any set of them, at any levels: they raise L*, move the best lr and take levels out of C3."""
+    cells = REFUTED[part].cells()
+    at = pd.MultiIndex.from_frame(cells[["lr", "seed"]]).isin(lost) & (cells["arm"] == "sgd")
+    cells.loc[at, ["outcome", "train_loss"]] = ["diverged", np.nan]
+    table = verdict(cells, FROZEN).parts.set_index("part")
+    assert table.loc[part, "verdict"] != "supported", table.loc[part].to_dict()
 
 
 def assert_not_better(before: pd.DataFrame, after: pd.DataFrame) -> None:

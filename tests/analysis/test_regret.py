@@ -57,7 +57,8 @@ def test_without_pilot_seeds_the_table_says_that_the_reference_is_optimistic() -
     assert set(table["reference_loss"]) == {0.4}
     assert table.attrs["restrictions"] == [
         "task 'toy': no pilot seeds; best lr and reference loss come from the same seeds as the"
-        " statistics (optimistic)"
+        " statistics (optimistic)",
+        "8 points have 2 seeds: their intervals are very wide (t = 12.7)",
     ]
 
 

@@ -37,8 +37,10 @@ def test_more_draws_than_points_is_an_error() -> None:
         expected_best(VALUES, [9])
 
 
-def test_weights_of_cpe_fall_to_zero_at_the_budget() -> None:
-    np.testing.assert_allclose(performance_weights(5), np.array([4, 3, 2, 1, 0]) / 10)
+def test_weights_of_cpe_are_those_of_its_authors_code() -> None:
+    """1 … T reversed, over their sum: the last draw still has a weight."""
+    np.testing.assert_allclose(performance_weights(5), np.array([5, 4, 3, 2, 1]) / 15)
+    np.testing.assert_allclose(performance_weights(1), [1.0])
 
 
 def curve_cells(n_seeds: int = 3):
@@ -72,10 +74,25 @@ def test_curve_by_hand() -> None:
     hd = [0.0, 0.2, 0.4, 1.0]  # lr = 0 and hypergrad_lr = 0 are not among the draws
     pairs = [min(pair) for pair in combinations(hd, 2)]
     assert table.loc[("sgd_hd", 2), "best"] == pytest.approx(np.mean(pairs))
-    assert table.loc[("sgd_hd", 2), "difference"] == pytest.approx(np.mean(pairs) - 0.05)
+    # the baseline's two points count twice: of 6 pairs one misses the better
+    of_base = base.min(axis=1).mean() + (base[:, 1] - base[:, 0]).mean() / 6
+    assert table.loc[("sgd_hd", 2), "difference"] == pytest.approx(np.mean(pairs) - of_base)
     assert table.loc[("sgd_hd", 4), "best"] == 0
-    assert np.isnan(table.loc[("sgd_hd", 4), "difference"])  # beyond the baseline's grid
-    assert table.loc[("sgd_hd", 1), "cpe"] == pytest.approx(0.4)  # budget 2: all weight on k = 1
+    assert table.loc[("sgd_hd", 4), "difference"] == pytest.approx(-base.min(axis=1).mean())
+    # budget 2, the smaller grid: k = 1 weighs 2/3, k = 2 weighs 1/3
+    assert table.loc[("sgd_hd", 1), "cpe"] == pytest.approx((2 * 0.4 + np.mean(pairs)) / 3)
+
+
+@pytest.mark.parametrize("betas", [1, 2, 3, 5])
+def test_a_second_factor_that_changes_nothing_is_not_harder_to_tune(betas: int) -> None:
+    """Draws without replacement would favour the arm whose grid they exhaust."""
+    rows = []
+    for seed in range(4):
+        for lr, loss in ((0.01, 1.5), (0.1, 0.4), (1.0, 1.9)):
+            rows.append(cell("sgd", lr, seed, loss + 0.01 * seed))
+            rows += [hd_cell(lr, seed, loss + 0.01 * seed, 10.0**-b) for b in range(betas)]
+    table = tunability_curve(frame(rows), draws=range(1, 4)).query("arm == 'sgd_hd'")
+    np.testing.assert_allclose(table["difference"], 0.0, atol=1e-12)
 
 
 def test_seeds_with_a_hole_are_left_out_and_named() -> None:

@@ -145,6 +145,9 @@ def test_provenance_says_what_ran(small, tmp_path):
     assert ran["executor"] == "inline"
     assert ran["torch_version"].startswith("2.")
     assert ran["n_cpus"] >= 1
+    assert ran["declared"]["seeds"] == [0, 1]
+    assert ran["declared"]["protocol"] is None
+    assert ran["declared"]["arms"]["sgd_hd"]["baseline"] == "sgd"
     assert {"run_id", "started_at", "git", "python", "platform", "cpu", "device"} <= set(ran)
 
 
@@ -205,7 +208,5 @@ def test_bad_options_write_nothing(small, tmp_path, options, message):
 
 def test_a_results_folder_that_cannot_be_made_is_an_input_error(small, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(
-        InputError, match=r"results '.*file.out' cannot be read: .*; check"
-    ):
+    with pytest.raises(InputError, match=r"results '.*file.out' cannot be read: .*; check"):
         train(small, tmp_path / "file" / "out")

@@ -13,6 +13,9 @@ from hdsens import Study, read_cells, read_traces
 from hdsens.packs import pack_cells
 from hdsens.records import CellRecord, failure
 from hdsens.store import Store, read_results
+from hdsens.store.history import declaration
+
+AT = "2026-01-01T00:00:"
 
 
 def test_what_is_written_is_read_with_the_documented_columns(store, small):
@@ -36,7 +39,8 @@ def test_what_is_written_is_read_with_the_documented_columns(store, small):
     assert first[["hypergrad_lr", "baseline", "error", "diverged_step"]].isna().all()
     assert (second["outcome"], second["diverged_step"]) == ("diverged", 3)
     assert second[["train_loss", "valid_loss", "steps_to_low"]].isna().all()
-    assert frame.attrs == {"factors": ["lr", "hypergrad_lr"], "expected": 18}
+    assert frame.attrs["factors"] == ["lr", "hypergrad_lr"]
+    assert frame.attrs["expected"] == 18
     traces = read_traces(store.folder)
     assert list(traces.columns) == [
         *("cell_id", "step", "epoch", "lr", "batch_loss"),
@@ -147,6 +151,48 @@ def test_what_is_not_in_the_identity_comes_from_the_present_study(store, small):
     assert frame.groupby("seed")["role"].unique().str[0].to_dict() == {
         0: "confirmatory", 1: "pilot",
     }  # fmt: skip
+
+
+def test_what_was_declared_and_as_what_seeds_were_trained_stays_on_record(store, small):
+    """The present study's word replaces the role of a row, and not the record of it."""
+    first = Study.from_dict(small)
+    store.append(first, pack(*map(record, cells_of(small))))
+    for i in range(2):  # a run that goes on with the same declaration is none of its own
+        store.write_run(
+            {"run_id": f"a{i}", "started_at": f"{AT}0{i}+00:00", "declared": declaration(first)}
+        )
+    later = small | {"seeds": [0], "protocol": {"pilot_seeds": [1]}}
+    store.begin(Study.from_dict(later), N_TRAIN)
+    attrs = read_cells(store.folder).attrs
+    assert attrs["trained_as"] == [
+        {"task": "logreg on digits", "seed": seed, "role": "confirmatory"} for seed in (0, 1)
+    ]
+    before, now = attrs["protocol_history"]
+    assert (before["started_at"], now["started_at"]) == (f"{AT}00+00:00", None)
+    assert before["declared"]["protocol"] is None
+    assert now["declared"]["protocol"]["pilot_seeds"] == [1]
+    assert (before["declared"]["seeds"], now["declared"]["seeds"]) == ([0, 1], [0])
+    assert now["declared"]["arms"]["sgd_hd"]["baseline"] == "sgd"
+    assert attrs["task_settings"]["logreg on digits"]["batch_size"] == 128
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"declared": None},
+        {"declared": "?"},
+        {"declared": {"protocol": {"pilot_seeds": "?"}, "seeds": [], "arms": {}}},
+        {"declared": {"protocol": None, "seeds": [0], "arms": {"sgd": 3}}},
+        {"started_at": "yesterday"},
+        {"started_at": f"{AT}00"},
+    ],
+)
+def test_a_declaration_that_cannot_be_read_is_none(store, small, damage):
+    study = Study.from_dict(small)
+    run = {"run_id": "a", "started_at": f"{AT}00+00:00", "declared": declaration(study)} | damage
+    store.write_run(run)
+    before, _ = read_cells(store.folder).attrs["protocol_history"]
+    assert before["declared"] is None
 
 
 def test_the_order_is_the_studys_whatever_the_order_of_parts(store, small):
