@@ -24,6 +24,7 @@ RESULT_COLUMNS = frozenset(
 """Columns that `read_cells` and `read_traces` give whatever the study varies."""
 
 MAX_NAME_BYTES = 100
+MAX_TEXT = 1000
 _RULES = {
     "model_type": "must be a table",
     "dict_type": "must be a table",
@@ -42,6 +43,22 @@ def rule_broken(
     return PydanticCustomError(
         "rule", "{rule}", {"rule": rule, "value": value, "part": part, "remedy": remedy}
     )
+
+
+def text(value: str) -> str:
+    """Text that any file and any screen can hold."""
+    if not value.isprintable() or len(value) > MAX_TEXT:
+        raise rule_broken(
+            f"must be printable text of at most {MAX_TEXT} characters", value, remedy="shorten it"
+        )
+    return value
+
+
+def dotted_name(value: object) -> object:
+    """The name of a model, data set or optimizer, or where to import it from."""
+    if isinstance(value, str) and not value.strip():
+        raise rule_broken("must be text that is not empty", remedy="see `hdsens list`")
+    return text(value) if isinstance(value, str) else value
 
 
 def printable_name(value: object) -> object:
