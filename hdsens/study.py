@@ -34,6 +34,7 @@ from hdsens.errors import InputError
 from hdsens.levels import Level, NonNegativeLevels, OtherLevels
 from hdsens.rules import (
     RESULT_COLUMNS,
+    check_plain,
     dotted_name,
     explain,
     identifier,
@@ -43,29 +44,26 @@ from hdsens.rules import (
     text,
 )
 
-MAX_DEPTH = 20
 MAX_WHOLE = 2**53
 """The largest whole number that identities, which know only floats, can tell from its neighbour."""
 
 
-def _settings(value: object, depth: int = 0) -> object:
+def _settings(value: object) -> object:
     """Only what JSON has, because settings are part of a cell's identity."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise rule_broken("must be a table", remedy="e.g. { width = 64 }")
     for key, inner in value.items():
         text(key)
-        _json_value(inner, depth + 1)
+        _json_value(inner)
     return value
 
 
-def _json_value(value: object, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise rule_broken(f"must be at most {MAX_DEPTH} tables deep", remedy="flatten it")
+def _json_value(value: object) -> None:
     if isinstance(value, list | tuple):
         for inner in value:
-            _json_value(inner, depth + 1)
+            _json_value(inner)
     elif isinstance(value, dict):
-        _settings(value, depth)
+        _settings(value)
     elif isinstance(value, str):
         text(value)
     elif isinstance(value, float) and not math.isfinite(value):
@@ -80,7 +78,7 @@ def _json_value(value: object, depth: int) -> None:
         )
 
 
-Settings = Annotated[dict[str, Any], BeforeValidator(lambda value: _settings(value))]
+Settings = Annotated[dict[str, Any], BeforeValidator(_settings)]
 StudyName = Annotated[str, BeforeValidator(safe_name)]
 ArmName = Annotated[str, BeforeValidator(printable_name)]
 ColumnName = Annotated[str, BeforeValidator(identifier)]
@@ -89,7 +87,7 @@ Real = Annotated[float, Field(strict=True)]
 
 
 MAX_SEEDS = 1_000_000
-MAX_ARMS = 10_000
+MAX_ARMS = 1000
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
 
@@ -120,6 +118,13 @@ def _validation(value: object) -> object:
         raise rule_broken(rule, remedy="e.g. validation = 0.1")
     if isinstance(value, int) and value < 1:
         raise rule_broken(rule, remedy="hold back at least one example")
+    return value
+
+
+def _arms(value: object) -> object:
+    """Refused before each of them is looked at."""
+    if isinstance(value, list | tuple) and len(value) > MAX_ARMS:
+        raise rule_broken(f"must be at most {MAX_ARMS}", len(value), remedy="split the study")
     return value
 
 
@@ -259,7 +264,7 @@ class Study(Table):
     targets: dict[ColumnName, Target] = {}
     stop: Stop = Stop()
     protocol: Protocol | None = None
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1), BeforeValidator(_arms)]
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -297,6 +302,7 @@ class Study(Table):
         Raises:
             InputError: with the first rule that is broken.
         """
+        check_plain(data)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -354,10 +360,6 @@ def _check_arm_names(arms: tuple[Arm, ...]) -> None:
 def _check_size(study: Study) -> None:
     points = sum(math.prod(map(len, arm.factor_levels.values())) for arm in study.arms)
     cells = points * (len(study.seeds) + len(study.pilot_seeds))
-    if len(study.arms) > MAX_ARMS:
-        raise rule_broken(
-            f"must be at most {MAX_ARMS}", len(study.arms), part="arms", remedy="split the study"
-        )
     if cells > MAX_CELLS:
         raise rule_broken(
             f"must mean at most {MAX_CELLS} cells",
