@@ -73,7 +73,7 @@ def test_no_file_of_a_store_is_a_pickle(small, tmp_path):
                        for t in pq.read_schema(path).types)  # fmt: skip
         elif path.suffix == ".json":
             json.loads(content)
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             list(pickletools.genops(content))
 
 
@@ -84,7 +84,7 @@ def test_no_file_of_a_store_is_a_pickle(small, tmp_path):
 )  # fmt: skip
 def test_a_name_cannot_leave_the_results_folder(small, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"^study '.*': name must "):
+    with pytest.raises(InputError, match=r"^study '.*: name must "):
         run(Study.from_dict(small | {"name": name}), executor="inline")
     assert not list(tmp_path.iterdir())
 
