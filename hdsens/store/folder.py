@@ -31,7 +31,7 @@ from hdsens.store.documents import STUDY, read_runs, read_study, write_document,
 from hdsens.store.parts import Kind, Part, list_parts, write_part
 from hdsens.store.place import Location, Place, as_location, place_of
 from hdsens.store.plan import read_plan, write_plan
-from hdsens.store.rows import cells_rows, settled, traces_rows
+from hdsens.store.rows import cells_rows, in_order, settled, traces_rows
 from hdsens.store.summary import COLUMNS, Status, Summary, summarise
 from hdsens.store.tables import cells_table, traces_table
 from hdsens.study import Study
@@ -199,9 +199,7 @@ class Store:
 
     def traces_frame(self, cell_ids: Iterable[str]) -> pd.DataFrame:
         """Traces of those cells, in order of cell and step."""
-        table = traces_rows(self.place, set(cell_ids))
-        frame: pd.DataFrame = table.to_pandas()
-        return frame.sort_values(["cell_id", "step"], ignore_index=True)
+        return in_order(traces_rows(self.place, set(cell_ids)))
 
     def _counted(self, columns: Sequence[str], without: Collection[str]) -> pa.Table:
         return settled(lambda: cells_rows(self.place, columns, self._whole(without)))
