@@ -202,7 +202,10 @@ def compact(results: Path | str) -> None:
 
     store = Store(results)
     store.study()
-    done = store.compact()
+    try:
+        done = store.compact()
+    except OSError as error:
+        raise _unwritable(error, store.folder) from None
     click.echo(f"{done.before} parts before, {done.after} after")
     click.echo(store.folder)
 
@@ -237,11 +240,7 @@ def report(
         else:
             click.echo(Store(results[0]).write_page(render(read)))
     except OSError as error:
-        raise InputError(
-            f"file {str(error.filename)!r}",
-            f"cannot be written: {error.strerror}",
-            remedy="choose another place",
-        ) from None
+        raise _unwritable(error, out or results[0]) from None
 
 
 @cli.command()
@@ -316,6 +315,14 @@ def new(file: Path) -> None:
 
     write_starter(file)
     click.echo(f"wrote {file}; now: hdsens run {file}")
+
+
+def _unwritable(error: OSError, place: Path | str) -> InputError:
+    return InputError(
+        f"file {str(error.filename or place)!r}",
+        f"cannot be written: {error.strerror or error}",
+        remedy="choose another place, or make room there",
+    )
 
 
 def _in_a_line(counts: Status) -> str:
