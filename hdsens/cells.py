@@ -1,4 +1,7 @@
-"""Study -> cells, and their identity."""
+"""Study -> cells, and their identity: equal for cells that must give the same result.
+
+Not part of it: study name, baseline, trace cadence, executor, device, versions, packs.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,14 @@ def expand(study: Study, train_size: int) -> tuple[Cell, ...]:
     """
     seeds: list[tuple[int, Role]] = [(seed, "pilot") for seed in study.pilot_seeds]
     seeds += [(seed, "confirmatory") for seed in study.seeds]
+    points = [
+        _Point.of(study, arm, factors, train_size) for arm in study.arms for factors in grid(arm)
+    ]
+    texts = [canonical_json(seed).encode() for seed, _ in seeds]
     return tuple(
-        _cell(study, arm, factors, seed, role, train_size)
-        for seed, role in seeds
-        for arm in study.arms
-        for factors in grid(arm)
+        point.cell(seed, text, role)
+        for (seed, role), text in zip(seeds, texts, strict=True)
+        for point in points
     )
 
 
@@ -77,42 +83,6 @@ def budget_in_steps(task: Task, batch_size: int, train_size: int) -> int:
     if task.steps is not None:
         return task.steps
     return (task.epochs or 0) * math.ceil(train_size / batch_size)
-
-
-def cell_id(
-    study: Study, arm: Arm, factors: Mapping[str, Level], seed: int, train_size: int
-) -> str:
-    """Identity of a cell: equal for cells that must give the same result, and only for them.
-
-    Not part of it: study name, baseline, trace cadence, executor, device, versions, packs.
-    """
-    task = study.task
-    batch_size = _batch_size(arm, task, factors)
-    identity = {
-        "version": IDENTITY_VERSION,
-        "task": {
-            "model": task.model,
-            "model_settings": task.model_settings,
-            "data": task.data,
-            "data_settings": task.data_settings,
-            "batch_size": batch_size,
-            "validation": task.validation,
-            "dtype": task.dtype,
-            "steps": budget_in_steps(task, batch_size, train_size),
-        },
-        "targets": {name: target.batch_loss for name, target in study.targets.items()},
-        "stop": study.stop.when,
-        "arm": {
-            "name": arm.name,
-            "optimizer": arm.optimizer,
-            "settings": {k: v for k, v in arm_arguments(arm, task, {}).items() if k not in factors},
-            "factors": dict(factors),
-            "schedule": arm.schedule,
-            "clip_grad_norm": arm.clip_grad_norm,
-        },
-        "seed": seed,
-    }
-    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
 
 
 def canonical_json(value: object) -> str:
@@ -142,16 +112,67 @@ def _batch_size(arm: Arm, task: Task, factors: Mapping[str, Level]) -> int:
     return int(stated["batch_size"])
 
 
-def _cell(
-    study: Study, arm: Arm, factors: dict[str, Level], seed: int, role: Role, train_size: int
-) -> Cell:
-    batch_size = _batch_size(arm, study.task, factors)
-    return Cell(
-        cell_id=cell_id(study, arm, factors, seed, train_size),
-        arm=arm.name,
-        seed=seed,
-        role=role,
-        factors=factors,
-        batch_size=batch_size,
-        steps=budget_in_steps(study.task, batch_size, train_size),
-    )
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What the cells of one point of an arm share, hashed once for all seeds.
+
+    The identity is canonical JSON, whose keys are sorted: `head` is a hash of what comes before
+    the seed, `tail` what comes after.
+    """
+
+    arm: str
+    factors: Mapping[str, Level]
+    batch_size: int
+    steps: int
+    head: hashlib._Hash
+    tail: bytes
+
+    @classmethod
+    def of(cls, study: Study, arm: Arm, factors: Mapping[str, Level], train_size: int) -> _Point:
+        batch_size = _batch_size(arm, study.task, factors)
+        steps = budget_in_steps(study.task, batch_size, train_size)
+        before = {"arm": _arm_identity(arm, study.task, factors)}
+        after = {
+            "stop": study.stop.when,
+            "targets": {name: target.batch_loss for name, target in study.targets.items()},
+            "task": _task_identity(study.task, batch_size, steps),
+            "version": IDENTITY_VERSION,
+        }
+        head = f'{canonical_json(before)[:-1]},"seed":'
+        tail = f",{canonical_json(after)[1:]}"
+        return cls(
+            arm.name, factors, batch_size, steps, hashlib.sha256(head.encode()), tail.encode()
+        )
+
+    def cell(self, seed: int, text: bytes, role: Role) -> Cell:
+        """The cell of a seed; `text` is how the identity writes it."""
+        digest = self.head.copy()
+        digest.update(text + self.tail)
+        return Cell(
+            digest.hexdigest(), self.arm, seed, role, self.factors, self.batch_size, self.steps
+        )
+
+
+def _arm_identity(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
+    stated = arm_arguments(arm, task, {})
+    return {
+        "name": arm.name,
+        "optimizer": arm.optimizer,
+        "settings": {k: v for k, v in stated.items() if k not in factors},
+        "factors": dict(factors),
+        "schedule": arm.schedule,
+        "clip_grad_norm": arm.clip_grad_norm,
+    }
+
+
+def _task_identity(task: Task, batch_size: int, steps: int) -> dict[str, Any]:
+    return {
+        "model": task.model,
+        "model_settings": task.model_settings,
+        "data": task.data,
+        "data_settings": task.data_settings,
+        "batch_size": batch_size,
+        "validation": task.validation,
+        "dtype": task.dtype,
+        "steps": steps,
+    }

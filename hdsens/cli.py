@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,10 +13,10 @@ from hdsens.errors import InputError
 from hdsens.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hdsens.cells import Cell
-    from hdsens.store import Damage, Status, Store
+    from hdsens.store import Damage, Status, Store, Summary
 
 
 class _Location(click.ParamType):  # type: ignore[type-arg] # generic only in newest click
@@ -170,20 +169,21 @@ def status(path: Path | str, out: Path | str | None, check: bool) -> int:
       hdsens status studies/quickstart.toml
       hdsens status results/quickstart --check
     """
-    from hdsens.launch.planning import store_of
-
-    store, cells = store_of(path, out)
+    store, cells = _store_of(path, out)
     damage = store.damage() if check else ()
-    counts = store.status(cells, {name for found in damage for name in found.aside})
+    unusable = {name for found in damage for name in (found.name, *found.aside)}
+    summary = store.summary(cells, unusable)
+    counts = summary.status
     click.echo(f"results  {store.folder}")
     for name in ("expected", "completed", "diverged", "failed", "missing"):
         click.echo(f"{name:<9}{getattr(counts, name):>9}")
     if counts.other:
         click.echo(f"{'other':<9}{counts.other:>9}  cells of other versions of the study")
+    _explain(summary)
     if damage:
-        _show_damage(store, damage, cells)
-    else:
-        _explain(store)
+        for found in damage:
+            click.echo(f"damaged: {found.error}")
+        _say_what_trains(store.outcomes(unusable), damage, cells)
     return 0 if counts.whole and not damage else 1
 
 
@@ -202,7 +202,10 @@ def compact(results: Path | str) -> None:
 
     store = Store(results)
     store.study()
-    done = store.compact()
+    try:
+        done = store.compact()
+    except OSError as error:
+        raise _unwritable(error, store.folder) from None
     click.echo(f"{done.before} parts before, {done.after} after")
     click.echo(store.folder)
 
@@ -237,11 +240,7 @@ def report(
         else:
             click.echo(Store(results[0]).write_page(render(read)))
     except OSError as error:
-        raise InputError(
-            f"file {str(error.filename)!r}",
-            f"cannot be written: {error.strerror}",
-            remedy="choose another place",
-        ) from None
+        raise _unwritable(error, out or results[0]) from None
 
 
 @cli.command()
@@ -318,6 +317,14 @@ def new(file: Path) -> None:
     click.echo(f"wrote {file}; now: hdsens run {file}")
 
 
+def _unwritable(error: OSError, place: Path | str) -> InputError:
+    return InputError(
+        f"file {str(error.filename or place)!r}",
+        f"cannot be written: {error.strerror or error}",
+        remedy="choose another place, or make room there",
+    )
+
+
 def _in_a_line(counts: Status) -> str:
     return (
         f"{counts.expected} cells: {counts.completed} completed, {counts.diverged} diverged, "
@@ -325,12 +332,23 @@ def _in_a_line(counts: Status) -> str:
     )
 
 
-def _show_damage(store: Store, damage: Sequence[Damage], cells: Sequence[Cell]) -> None:
-    """What cannot be used, and what a run trains again because of it."""
-    for found in damage:
-        click.echo(f"damaged: {found.error}")
-    aside = {name for found in damage for name in found.aside}
-    outcomes = store.outcomes(aside)
+def _store_of(path: Path | str, out: Path | str | None) -> tuple[Store, Sequence[Cell]]:
+    """The store of a study file or results folder, with the cells that it should hold."""
+    from hdsens.store import Store
+
+    if isinstance(path, Path) and not path.is_dir():
+        from hdsens.launch.planning import store_of  # loads torch
+
+        return store_of(path, out)
+    if out is not None:
+        raise InputError("--out", "must go with a study file", str(out), "leave it out")
+    return Store(path), Store(path).expected()
+
+
+def _say_what_trains(
+    outcomes: Mapping[str, str], damage: Sequence[Damage], cells: Sequence[Cell]
+) -> None:
+    """What a run would train, and how much of it because of damage."""
     gone = [c.cell_id for c in cells if outcomes.get(c.cell_id, "failed") == "failed"]
     lost = set(gone) & {cell_id for found in damage for cell_id in found.cells}
     click.echo(
@@ -339,19 +357,10 @@ def _show_damage(store: Store, damage: Sequence[Damage], cells: Sequence[Cell]) 
     )
 
 
-def _explain(store: Store) -> None:
+def _explain(summary: Summary) -> None:
     """Reasons of failures, most frequent first, and mixtures of versions or devices."""
-    if not store.exists():
-        return
-    from hdsens.store import read_cells
-
-    cells = read_cells(store.folder)
-    reasons = Counter(cells.loc[cells["outcome"] == "failed", "error"])
-    for reason, count in reasons.most_common(5):
+    for reason, count in summary.reasons.most_common(5):
         click.echo(f"failed: {count} x {reason}")
-    results = cells[cells["outcome"] != "failed"]
-    for column in ("hdsens_version", "torch_version", "device", "dtype"):
-        mixture = Counter(results[column])
-        if len(mixture) > 1:
-            parts = ", ".join(f"{value} ({count} cells)" for value, count in mixture.most_common())
-            click.echo(f"mixed {column}: {parts}")
+    for column, mixture in summary.mixtures.items():
+        parts = ", ".join(f"{value} ({count} cells)" for value, count in mixture.most_common())
+        click.echo(f"mixed {column}: {parts}")

@@ -22,7 +22,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, thing: str, rule: str, value: Any = _MISSING, remedy: str = "") -> None:
-        got = "" if value is _MISSING else f" (got {_short(value)})"
+        got = "" if value is _MISSING else f" (got {shown(value)})"
         tail = f"; {remedy}" if remedy else ""
         super().__init__(_one_line(f"{thing} {rule}{got}{tail}"))
 
@@ -41,8 +41,12 @@ def _rebuild(message: str) -> InputError:
     return error
 
 
-def _short(value: Any, limit: int = 80) -> str:
-    text = repr(value)
+def shown(value: Any, limit: int = 80) -> str:
+    """A value in an error: as Python writes it, and never long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; endless nesting
+        text = f"a {type(value).__name__} too large to show"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from hdsens.rules import rule_broken
+from hdsens.rules import rule_broken, text
 
 Level = float | bool | str | tuple[float, ...]
 
@@ -51,6 +51,8 @@ def _grid(table: dict[str, Any]) -> tuple[float, ...]:
             "must have low <= high in log10, both within ±300", ends, remedy=_GRID_EXAMPLE
         )
     steps = (high - low) * per_decade
+    if steps > MAX_LEVELS:
+        raise rule_broken(f"must have at most {MAX_LEVELS} levels", round(steps), remedy="thin it")
     if abs(steps - round(steps)) > 1e-9:
         raise rule_broken(
             "must have a whole number of levels between the ends of log10",
@@ -62,7 +64,9 @@ def _grid(table: dict[str, Any]) -> tuple[float, ...]:
 
 def _level(value: object) -> Level:
     """Numbers become floats; a list is one level (for arguments such as betas)."""
-    if isinstance(value, bool | str):
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, bool):
         return value
     if isinstance(value, list | tuple) and value and all(map(_is_number, value)):
         return tuple(map(_number, value))
@@ -82,16 +86,16 @@ def _levels(value: object) -> tuple[Level, ...]:
         raw: tuple[object, ...] = _grid(value)
     else:
         raw = tuple(value) if isinstance(value, list | tuple) else (value,)
-    levels = tuple(map(_level, raw))
-    if not levels:
+    if not raw:
         raise rule_broken("must have at least one level", remedy=_GRID_EXAMPLE)
-    if len(levels) > MAX_LEVELS:
-        raise rule_broken(
-            f"must have at most {MAX_LEVELS} levels", len(levels), remedy="thin the grid"
-        )
-    repeated = next((v for i, v in enumerate(levels) if v in levels[:i]), None)
-    if repeated is not None:
-        raise rule_broken("must name each level once", repeated, remedy="remove the repetition")
+    if len(raw) > MAX_LEVELS:
+        raise rule_broken(f"must have at most {MAX_LEVELS} levels", len(raw), remedy="name fewer")
+    levels = tuple(map(_level, raw))
+    seen: set[Level] = set()
+    for level in levels:
+        if level in seen:
+            raise rule_broken("must name each level once", level, remedy="remove the repetition")
+        seen.add(level)
     return levels
 
 

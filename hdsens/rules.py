@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from hdsens.errors import InputError
+from hdsens.errors import InputError, shown
 
 RESULT_COLUMNS = frozenset(
     [
@@ -24,6 +24,8 @@ RESULT_COLUMNS = frozenset(
 """Columns that `read_cells` and `read_traces` give whatever the study varies."""
 
 MAX_NAME_BYTES = 100
+MAX_TEXT = 1000
+MAX_DEPTH = 20
 _RULES = {
     "model_type": "must be a table",
     "dict_type": "must be a table",
@@ -42,6 +44,22 @@ def rule_broken(
     return PydanticCustomError(
         "rule", "{rule}", {"rule": rule, "value": value, "part": part, "remedy": remedy}
     )
+
+
+def text(value: str) -> str:
+    """Text that any file and any screen can hold."""
+    if not value.isprintable() or len(value) > MAX_TEXT:
+        raise rule_broken(
+            f"must be printable text of at most {MAX_TEXT} characters", value, remedy="shorten it"
+        )
+    return value
+
+
+def dotted_name(value: object) -> object:
+    """The name of a model, data set or optimizer, or where to import it from."""
+    if isinstance(value, str) and not value.strip():
+        raise rule_broken("must be text that is not empty", remedy="see `hdsens list`")
+    return text(value) if isinstance(value, str) else value
 
 
 def printable_name(value: object) -> object:
@@ -74,11 +92,42 @@ def identifier(value: object) -> object:
     return value
 
 
+def check_plain(data: object) -> None:
+    """Refuse what no later rule could name: endless nesting, and text that no file can hold.
+
+    Raises:
+        InputError: with the first of them.
+    """
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        for value in level:
+            if isinstance(value, str) and not _encodable(value):
+                raise InputError("study", "must hold text that is Unicode", value, "correct it")
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    raise InputError("study", f"must be at most {MAX_DEPTH} tables deep", remedy="flatten it")
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return (*value.keys(), *value.values())
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def explain(error: ValidationError, data: object, model: type[BaseModel]) -> InputError:
     """The first error of a study, in one line with thing, rule, value and remedy."""
     first = error.errors(include_url=False)[0]
     name = data.get("name") if isinstance(data, Mapping) else None
-    thing = f"study {name!r}" if isinstance(name, str) else "study"
+    thing = f"study {shown(name)}" if isinstance(name, str) else "study"
     if first["type"] == "extra_forbidden":
         return _unknown_key(thing, first, data, model)
     if first["type"] == "missing":
@@ -108,11 +157,11 @@ def _place(loc: Sequence[str | int], data: object) -> list[str]:
         data = _child(data, key)
         if isinstance(key, int) and words and words[-1] == "arms":
             name = data.get("name") if isinstance(data, Mapping) else None
-            words[-1] = f"arm {name!r}" if isinstance(name, str) else f"arm number {key + 1}"
+            words[-1] = f"arm {shown(name)}" if isinstance(name, str) else f"arm number {key + 1}"
         elif isinstance(key, int):
             words.append(f"number {key + 1}")
         elif key != "[key]":
-            words.append(key)
+            words.append(key if len(key) <= MAX_NAME_BYTES else shown(key))
     return words
 
 
@@ -131,7 +180,9 @@ def _unknown_key(
     known = sorted(_table_at(path, model).model_fields)
     close = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(known)}"
-    return InputError(_join(thing, *_place(path, data)), f"has no key {str(key)!r}", remedy=hint)
+    return InputError(
+        _join(thing, *_place(path, data)), f"has no key {shown(str(key))}", remedy=hint
+    )
 
 
 def _table_at(path: Sequence[str | int], model: type[BaseModel]) -> type[BaseModel]:

@@ -46,8 +46,8 @@ def write_starter(file: Path) -> None:
     Raises:
         InputError: the file exists, its folder does not, or its name cannot be a study's.
     """
-    text = _STARTER.format(name=json.dumps(file.stem))
-    Study.from_dict(tomllib.loads(text))
+    Study.from_dict(tomllib.loads(_STARTER.format(name="''")) | {"name": file.stem})
+    text = _STARTER.format(name=json.dumps(file.stem, ensure_ascii=False))
     try:
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
@@ -55,7 +55,8 @@ def write_starter(file: Path) -> None:
         raise InputError(
             f"file {str(file)!r}", "must not exist yet", remedy="choose a new name"
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"file {str(file)!r}", f"cannot be written: {error.strerror}", remedy="check the path"
+            f"file {str(file)!r}", f"cannot be written: {reason}", remedy="check the path"
         ) from None

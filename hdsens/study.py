@@ -21,82 +21,33 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hdsens.errors import InputError
+from hdsens.fields import (
+    ArmName,
+    ColumnName,
+    FewArms,
+    Named,
+    Real,
+    Seeds,
+    Settings,
+    Share,
+    StudyName,
+    Validation,
+)
 from hdsens.levels import Level, NonNegativeLevels, OtherLevels
-from hdsens.rules import RESULT_COLUMNS, explain, identifier, printable_name, rule_broken, safe_name
+from hdsens.rules import RESULT_COLUMNS, check_plain, explain, rule_broken
 
-
-def _settings(value: object) -> object:
-    """Only what JSON has, because settings are part of a cell's identity."""
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise rule_broken("must be a table", remedy="e.g. { width = 64 }")
-    for inner in value.values():
-        _json_value(inner)
-    return value
-
-
-def _json_value(value: object) -> None:
-    if isinstance(value, list | tuple):
-        for inner in value:
-            _json_value(inner)
-    elif isinstance(value, dict):
-        _settings(value)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise rule_broken("must hold finite numbers", value, remedy="correct the value")
-    elif not (value is None or isinstance(value, bool | int | float | str)):
-        raise rule_broken(
-            "must hold only numbers, text, booleans, lists and tables",
-            value,
-            remedy="write it as text",
-        )
-
-
-Settings = Annotated[dict[str, Any], BeforeValidator(_settings)]
-StudyName = Annotated[str, BeforeValidator(safe_name)]
-ArmName = Annotated[str, BeforeValidator(printable_name)]
-ColumnName = Annotated[str, BeforeValidator(identifier)]
-
-
-MAX_SEEDS = 1_000_000
-
-
-def _seeds(value: object) -> object:
-    """`10` means 0..9; a list means itself."""
-    if isinstance(value, bool) or not isinstance(value, int | list | tuple | range):
-        raise rule_broken("must be a count or a list of whole numbers", remedy="e.g. seeds = 10")
-    if isinstance(value, int) and value > MAX_SEEDS:
-        raise rule_broken(f"must be at most {MAX_SEEDS}", remedy="name fewer seeds")
-    seeds = tuple(range(value)) if isinstance(value, int) else tuple(value)
-    if not seeds:
-        raise rule_broken("must hold at least one seed", remedy="e.g. seeds = 10")
-    if any(isinstance(s, bool) or not isinstance(s, int) or not 0 <= s < 2**32 for s in seeds):
-        raise rule_broken("must be whole numbers from 0 to 2**32 - 1", remedy="e.g. [0, 1, 2]")
-    if len(set(seeds)) < len(seeds):
-        raise rule_broken("must differ from each other", remedy="name each seed once")
-    return seeds
-
-
-def _validation(value: object) -> object:
-    rule = "must be a share between 0 and 1, a count of examples, or 'test'"
-    if value == "test":
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise rule_broken(rule, remedy="e.g. validation = 0.1")
-    if isinstance(value, float) and not 0 < value < 1:
-        raise rule_broken(rule, remedy="e.g. validation = 0.1")
-    if isinstance(value, int) and value < 1:
-        raise rule_broken(rule, remedy="hold back at least one example")
-    return value
-
-
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
-Share = Annotated[float, Field(gt=0, le=1)]
+MAX_CELLS = 2_000_000
+MAX_FILE_BYTES = 8_000_000
 
 
 class Table(BaseModel):
@@ -111,15 +62,15 @@ class Task(Table):
     The loss is the mean cross-entropy in nats. `epochs` or `steps` gives the budget of updates.
     """
 
-    model: str
-    data: str = "digits"
+    model: Named
+    data: Named = "digits"
     model_settings: Settings = {}
     data_settings: Settings = {}
-    batch_size: Annotated[int, Field(ge=1, strict=True)] = 128
-    epochs: Annotated[int, Field(ge=1, strict=True)] | None = None
-    steps: Annotated[int, Field(ge=1, strict=True)] | None = None
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    validation: Annotated[float | int | Literal["test"], BeforeValidator(_validation)] = 0.1
+    batch_size: Annotated[int, Field(ge=1, le=10**9, strict=True)] = 128
+    epochs: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None
+    steps: Annotated[int, Field(ge=1, le=10**12, strict=True)] | None = None
+    weight_decay: Annotated[Real, Field(ge=0)] = 0.0
+    validation: Validation = 0.1
     dtype: Literal["float32", "float64"] = "float32"
 
     @model_validator(mode="after")
@@ -137,14 +88,14 @@ class Task(Table):
 class Trace(Table):
     """What a cell records along the way."""
 
-    points: Annotated[int, Field(ge=1, strict=True)] = 60
-    evaluate: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    points: Annotated[int, Field(ge=1, le=10**5, strict=True)] = 60
+    evaluate: Annotated[tuple[Share, ...], Field(min_length=1, max_length=1000)] = (0.1, 0.3, 1.0)
 
 
 class Target(Table):
     """Reached at the first step whose minibatch loss is at or below `batch_loss` (nats)."""
 
-    batch_loss: float
+    batch_loss: Real
 
 
 class Stop(Table):
@@ -156,11 +107,11 @@ class Stop(Table):
 class Margins(Table):
     """The margins of the verdict, in units of normalised regret (`ratio` has none)."""
 
-    ratio: Annotated[float, Field(gt=0)] = 0.5
-    best: Annotated[float, Field(ge=0)] = 0.02
-    zero: Annotated[float, Field(ge=0)] = 0.02
-    worse: Annotated[float, Field(ge=0)] = 0.02
-    tuning: Annotated[float, Field(ge=0)] = 0.01
+    ratio: Annotated[Real, Field(gt=0)] = 0.5
+    best: Annotated[Real, Field(ge=0)] = 0.02
+    zero: Annotated[Real, Field(ge=0)] = 0.02
+    worse: Annotated[Real, Field(ge=0)] = 0.02
+    tuning: Annotated[Real, Field(ge=0)] = 0.01
 
 
 class Protocol(Table):
@@ -175,11 +126,11 @@ class Arm(Table):
     """One optimizer with its fixed settings and the levels of its factors."""
 
     name: ArmName
-    optimizer: str
+    optimizer: Named
     baseline: ArmName | None = None
     settings: Settings = {}
     schedule: Literal["none", "inv_sqrt"] = "none"
-    clip_grad_norm: Annotated[float, Field(ge=0)] = 0.0
+    clip_grad_norm: Annotated[Real, Field(ge=0)] = 0.0
     lr: NonNegativeLevels
     hypergrad_lr: NonNegativeLevels | None = None
     factors: dict[ColumnName, OtherLevels] = {}
@@ -231,7 +182,7 @@ class Study(Table):
     targets: dict[ColumnName, Target] = {}
     stop: Stop = Stop()
     protocol: Protocol | None = None
-    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1), FewArms]
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -241,12 +192,21 @@ class Study(Table):
             InputError: the file cannot be read, is not TOML, or breaks a rule; one line says which.
         """
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            reason = (error.strerror or "unreadable").lower()
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise InputError(
                 f"study file {str(path)!r}", f"cannot be read: {reason}", remedy="check the path"
             ) from None
+        if len(content) > MAX_FILE_BYTES:
+            raise InputError(
+                f"study file {str(path)!r}",
+                f"must have at most {MAX_FILE_BYTES} bytes",
+                remedy="write grids as { log10 = … } and seeds as a count",
+            )
+        try:
+            data = tomllib.loads(content.decode())
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"study file {str(path)!r}", f"must be TOML: {error}", remedy="mend that place"
@@ -260,6 +220,7 @@ class Study(Table):
         Raises:
             InputError: with the first rule that is broken.
         """
+        check_plain(data)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -267,7 +228,11 @@ class Study(Table):
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; KeyError if there is none."""
-        return {arm.name: arm for arm in self.arms}[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Arm]:
+        return {arm.name: arm for arm in self.arms}
 
     @property
     def pilot_seeds(self) -> tuple[int, ...]:
@@ -277,9 +242,11 @@ class Study(Table):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         _check_arm_names(self.arms)
+        _check_size(self)
+        arms = {arm.name: arm for arm in self.arms}
         for arm in self.arms:
             if arm.baseline is not None:
-                _check_baseline(arm, {a.name: a for a in self.arms})
+                _check_baseline(arm, arms)
         if self.stop.when == "targets" and not self.targets:
             raise rule_broken(
                 "needs at least one target", "targets", part="stop: when", remedy="add [targets]"
@@ -303,10 +270,21 @@ def _call(name: str, settings: Settings) -> str:
 
 
 def _check_arm_names(arms: tuple[Arm, ...]) -> None:
-    names = [arm.name for arm in arms]
-    for name in names:
-        if names.count(name) > 1:
-            raise rule_broken("must name each arm once", name, part="arms", remedy="rename one")
+    ((name, count),) = Counter(arm.name for arm in arms).most_common(1)
+    if count > 1:
+        raise rule_broken("must name each arm once", name, part="arms", remedy="rename one")
+
+
+def _check_size(study: Study) -> None:
+    points = sum(math.prod(map(len, arm.factor_levels.values())) for arm in study.arms)
+    cells = points * (len(study.seeds) + len(study.pilot_seeds))
+    if cells > MAX_CELLS:
+        raise rule_broken(
+            f"must mean at most {MAX_CELLS} cells",
+            cells,
+            part="arms and seeds",
+            remedy="name fewer levels or seeds, or split the study",
+        )
 
 
 def _check_baseline(arm: Arm, arms: dict[str, Arm]) -> None:
@@ -314,7 +292,9 @@ def _check_baseline(arm: Arm, arms: dict[str, Arm]) -> None:
     part = f"arm {arm.name!r}: baseline"
     base = arms.get(arm.baseline or "")
     if base is None or base is arm:
-        others = ", ".join(repr(a) for a in arms if a != arm.name) or "none"
+        others = (
+            ", ".join(repr(a) for a in islice((a for a in arms if a != arm.name), 20)) or "none"
+        )
         raise rule_broken(
             "must name another arm", arm.baseline, part=part, remedy=f"other arms: {others}"
         )
@@ -334,7 +314,8 @@ def _check_baseline(arm: Arm, arms: dict[str, Arm]) -> None:
                 part=part,
                 remedy=f"give arm {arm.name!r} the same levels of {factor}",
             )
-        missing = [level for level in levels if level not in base_levels]
+        known = set(base_levels)
+        missing = [level for level in levels if level not in known]
         if missing:
             raise rule_broken(
                 f"must have every level of {factor} that the arm has",

@@ -15,7 +15,7 @@ from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
 from hdsens.launch.notes import notes
 from hdsens.packs import DEFAULT_SIZE, pack_cells
-from hdsens.store import Location, Store, as_location
+from hdsens.store import Location, Store
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
@@ -58,18 +58,13 @@ def describe(study: Study, pack_size: int | None) -> str:
     )
 
 
-def store_of(path: Location, out: Location | None) -> tuple[Store, Sequence[Cell]]:
-    """The store of a study file or results folder, with the cells that it should hold.
+def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell]]:
+    """The store of a study file, with the cells that it should hold.
 
     Raises:
-        InputError: neither a study file nor a results folder.
+        InputError: the file is no study.
     """
-    path = as_location(path)
-    if isinstance(path, str) or path.is_dir():
-        if out is not None:
-            raise InputError("--out", "must go with a study file", str(out), "leave it out")
-        return Store(path), Store(path).expected()
-    study = Study.from_toml(path)
+    study = Study.from_toml(file)
     check_study(study)
     store = Store(out if out is not None else Path("results") / study.name)
     return store, expand(study, examples_to_train(study.task))

@@ -1,9 +1,10 @@
 """Where results live: `Store` writes and reads the folder, `read_*` give it as frames."""
 
 from hdsens.store.check import Damage
-from hdsens.store.folder import Status, Store
+from hdsens.store.folder import Store
 from hdsens.store.frames import Results, read_cells, read_results, read_traces
 from hdsens.store.place import Location, as_location
+from hdsens.store.summary import Status, Summary
 
 __all__ = [
     "Damage",
@@ -11,6 +12,7 @@ __all__ = [
     "Results",
     "Status",
     "Store",
+    "Summary",
     "as_location",
     "read_cells",
     "read_results",

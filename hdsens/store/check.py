@@ -112,6 +112,11 @@ def _pair(place: Place, cells: Part) -> Iterator[Damage]:
 
 
 def _read(place: Place, part: Part) -> tuple[frozenset[str], InputError | None]:
+    """The cell_ids, or what is wrong; read twice then, for a run may have replaced it meanwhile."""
+    try:
+        return check_part(place, part), None
+    except InputError:
+        pass
     try:
         return check_part(place, part), None
     except InputError as error:

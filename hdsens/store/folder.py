@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
@@ -30,32 +31,12 @@ from hdsens.store.documents import STUDY, read_runs, read_study, write_document,
 from hdsens.store.parts import Kind, Part, list_parts, write_part
 from hdsens.store.place import Location, Place, as_location, place_of
 from hdsens.store.plan import read_plan, write_plan
-from hdsens.store.rows import cells_rows, settled, traces_rows
+from hdsens.store.rows import cells_rows, in_order, settled, traces_rows
+from hdsens.store.summary import COLUMNS, Status, Summary, summarise
 from hdsens.store.tables import cells_table, traces_table
 from hdsens.study import Study
 
 PAGE = "report.html"
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a study is: counts of cells. `other` cells belong to another study of the store."""
-
-    expected: int
-    completed: int
-    diverged: int
-    failed: int
-    other: int = 0
-
-    @property
-    def missing(self) -> int:
-        """Cells with neither a result nor a failure."""
-        return self.expected - self.completed - self.diverged - self.failed
-
-    @property
-    def whole(self) -> bool:
-        """Whether every cell has a result."""
-        return self.failed == 0 and self.missing == 0
 
 
 @dataclass(frozen=True)
@@ -195,22 +176,17 @@ class Store:
         Args:
             without: files to leave out, relative to the store.
         """
-        rows = settled(lambda: cells_rows(self.place, ["outcome"], self._whole(without)))
+        rows = self._counted(["outcome"], without)
         columns = (rows[name].to_pylist() for name in ("cell_id", "outcome"))
         return dict(zip(*columns, strict=True))
 
     def status(self, expected: Iterable[Cell], without: Collection[str] = ()) -> Status:
         """Counts over the expected cells; `without` as in `outcomes`."""
-        found = self.outcomes(without)
-        ids = {cell.cell_id for cell in expected}
-        of = [found[i] for i in ids if i in found]
-        return Status(
-            expected=len(ids),
-            completed=of.count("completed"),
-            diverged=of.count("diverged"),
-            failed=of.count("failed"),
-            other=len(found) - len(of),
-        )
+        return self.summary(expected, without).status
+
+    def summary(self, expected: Iterable[Cell], without: Collection[str] = ()) -> Summary:
+        """Counts, reasons of failures and mixed versions; `without` as in `outcomes`."""
+        return summarise(self._counted(COLUMNS, without), expected)
 
     def runs(self) -> tuple[dict[str, Any], ...]:
         """Provenance of the runs, oldest first."""
@@ -223,9 +199,10 @@ class Store:
 
     def traces_frame(self, cell_ids: Iterable[str]) -> pd.DataFrame:
         """Traces of those cells, in order of cell and step."""
-        table = traces_rows(self.place, set(cell_ids))
-        frame: pd.DataFrame = table.to_pandas()
-        return frame.sort_values(["cell_id", "step"], ignore_index=True)
+        return in_order(traces_rows(self.place, set(cell_ids)))
+
+    def _counted(self, columns: Sequence[str], without: Collection[str]) -> pa.Table:
+        return settled(lambda: cells_rows(self.place, columns, self._whole(without)))
 
     def _whole(self, without: Collection[str]) -> list[Part]:
         """Parts that a run counts: committed, and with their traces."""

@@ -6,20 +6,18 @@ import difflib
 import inspect
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import MultiplicativeLR
 
 import hdsens.optim
-from hdsens.cells import arm_arguments, grid
+from hdsens.cells import arm_arguments
 from hdsens.errors import InputError
 from hdsens.levels import Level
-from hdsens.study import Arm, Study, Task
+from hdsens.study import ARM_FACTORS, Arm, Study, Task
 from hdsens.tasks.importing import import_object
-
-_POINTS_CHECKED = 1000
 
 
 def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
@@ -97,14 +95,16 @@ def inv_sqrt_factor(taken: int) -> float:
 
 
 def check_optimizers(study: Study) -> None:
-    """Build the optimizer of each grid point (at most the first 1,000 an arm) and take a step.
+    """Build the optimizer of every combination of factors, and take a step on one number.
+
+    Of `lr` and `hypergrad_lr`, which depend on no other argument, each level is tried once.
 
     Raises:
         InputError: an unknown optimizer, arguments that it refuses, or a step that it cannot take.
     """
     for arm in study.arms:
         thing = f"study {study.name!r}: arm {arm.name!r}"
-        for factors in itertools.islice(grid(arm), _POINTS_CHECKED):
+        for factors in _points(arm):
             weight = _weight()
             try:
                 optimizer = build_optimizer([weight], arm, study.task, factors)
@@ -143,6 +143,16 @@ def _weight() -> torch.nn.Parameter:
     weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     weight.grad = torch.ones_like(weight)
     return weight
+
+
+def _points(arm: Arm) -> Iterator[dict[str, Level]]:
+    levels = arm.factor_levels
+    first = {name: levels[name][0] for name in ARM_FACTORS if name in levels}
+    for name in first:
+        yield from ({**{n: v[0] for n, v in levels.items()}, name: level} for level in levels[name])
+    others = [name for name in levels if name not in first]
+    for point in itertools.product(*(levels[name] for name in others)):
+        yield {**first, **dict(zip(others, point, strict=True))}
 
 
 def _accepts(function: Any, argument: str) -> bool:
