@@ -47,6 +47,7 @@ MARGINS = Margins()
 # Regret of a plain optimizer over half-decades of lr from 1e-6 to 1: too small, right, too large.
 BASE = np.array([1, 1, 1, 0.99, 0.97, 0.9, 0.7, 0.4, 0.12, 0.02, 0.0, 0.1, 0.8])
 ROBUST = np.array([0.03, 0.03, 0.03, 0.03, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0.0, 0.05, 0.3])
+FAILS = np.ones(N_LEVELS)
 
 HEAD = """# Calibration of intervals and verdicts
 
@@ -175,14 +176,13 @@ def joint(decisions: Sequence[dict[str, Decision]], primary: int) -> dict[str, A
     def supported(parts: Sequence[Decision]) -> Any:
         return np.all([d.supported for d in parts], axis=0)
 
-    without_tuning = [[d[part] for part in ("C1", "C2", "C3")] for d in decisions]
     tested = list(decisions[primary].values())
-    window = np.sum([supported(parts) for parts in without_tuning], axis=0)
+    without_tuning = [[d[part] for part in ("C1", "C2", "C3")] for d in decisions]
     return {
         "joint +": supported(tested),
         "joint −": refuted(tested),
         "ladder −": np.all([refuted(parts) for parts in without_tuning], axis=0),
-        "window": window,
+        "window": np.sum([supported(parts) for parts in without_tuning], axis=0),
     }
 
 
@@ -209,16 +209,11 @@ def ladder_rates(
 ) -> dict[str, Any]:
     """Rates of the joint verdict at the middle β, on the ladder, and the window in levels of β."""
     decisions = _simulated(truth, n_studies, n_seeds, rng)
-    primary = len(decisions) // 2
     tuning = decisions[0]["C4"]
-    found = joint(decisions, primary)
-    return {
-        "C4 +": tuning.supported.mean(),
-        "C4 −": tuning.refuted.mean(),
-        **{name: found[name].mean() for name in ("joint +", "joint −", "ladder −")},
-        "window": found["window"].mean(),
-        "too wide": (found["window"] > true_window).mean(),
-    }
+    found = joint(decisions, len(decisions) // 2)
+    found["too wide"] = found["window"] > true_window
+    rates_of = {"C4 +": tuning.supported, "C4 −": tuning.refuted, **found}
+    return {name: found.mean() for name, found in rates_of.items()}
 
 
 def at(level: int, value: float) -> Floats:
@@ -233,16 +228,9 @@ BOUNDARY = Truth(LOW, LOW, exact_pilot=True)
 SCENARIOS: Mapping[str, Truth] = {
     "same distribution": Truth(BASE, BASE, zero=1.0),
     "robust": Truth(BASE, ROBUST),
-    "fails everywhere": Truth(
-        BASE, np.ones(N_LEVELS), zero=1.0, hd_diverges=1.0, zero_diverges=1.0
-    ),
+    "fails everywhere": Truth(BASE, FAILS, zero=1.0, hd_diverges=1.0, zero_diverges=1.0),
     "both fail everywhere": Truth(
-        np.ones(N_LEVELS),
-        np.ones(N_LEVELS),
-        1.0,
-        hd_diverges=1.0,
-        base_diverges=1.0,
-        zero_diverges=1.0,
+        FAILS, FAILS, 1.0, hd_diverges=1.0, base_diverges=1.0, zero_diverges=1.0
     ),
     "robust, one bad level": Truth(BASE, ROBUST + at(10, 0.1)),
     "robust, both diverge at 1": Truth(
@@ -278,7 +266,6 @@ def verdict_rates(n_studies: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 # Three β's, the middle one primary, and at how many of them C1 to C3 are true.
-FAILS = np.ones(N_LEVELS)
 LADDERS: Mapping[str, tuple[Truth, int]] = {
     "robust at all three": (Truth(BASE, np.stack([ROBUST] * 3)), 3),
     "robust at the primary alone": (

@@ -151,16 +151,39 @@ def test_simulation_and_verdict_decide_alike(calibration: ModuleType) -> None:
     assert len(seen) > 1
 
 
+def test_simulation_and_verdict_judge_a_ladder_alike(calibration: ModuleType) -> None:
+    """Joint verdict, ladder and window of three β's, as `verdict` gives them for frames."""
+    rng = np.random.default_rng(4)
+    found = set()
+    for name in ("robust at all three", "robust beside the primary", "as the base at all three"):
+        truth = replace(calibration.LADDERS[name][0], exact_pilot=False)
+        studies, pilot = (calibration.simulate(truth, 5, n, rng) for n in (10, 3))
+        told = calibration.joint(calibration.decide(studies, pilot), 1)
+        for i in range(5):
+            result = verdict(to_frame(calibration, studies, pilot, i), PROTOCOL)
+            row = result.joint.iloc[0]
+            state = tuple(told[key][i] for key in ("joint +", "joint −", "ladder −", "window"))
+            assert state == (
+                row["verdict"] == "supported",
+                row["verdict"] == "refuted",
+                row["refuted_on_this_ladder"],
+                len(result.window["supported"].iloc[0]),
+            )
+            found.add(state)
+    assert len(found) > 2
+
+
+BETAS = (1e-4, 1e-3, 1e-2)
 PROTOCOL = {"pilot_seeds": [100, 101, 102], "primary": {"sgd_hd": {"hypergrad_lr": 1e-3}}}
 
 
 def to_frame(calibration: ModuleType, studies, pilot, i: int):
     rates = [0.0, *(float(f"{10**e:.6g}") for e in np.arange(-6, 0.1, 0.5))]
     rows = []
+    betas = BETAS if studies.loss.shape[1] > 2 else BETAS[1:2]
     for part, offset in ((studies, 0), (pilot, 100)):
         for (arm, level, seed), loss in np.ndenumerate(part.loss[i]):
-            lost = part.diverged[i, arm, level, seed]
-            make = hd_cell if arm else lambda *given, **other: cell("sgd", *given, **other)
-            value = None if lost else float(loss)
-            rows.append(make(rates[level], int(seed) + offset, value, initial_loss=calibration.L0))
+            value = None if part.diverged[i, arm, level, seed] else float(loss)
+            at, other = (rates[level], int(seed) + offset, value), {"initial_loss": calibration.L0}
+            rows.append(hd_cell(*at, betas[arm - 1], **other) if arm else cell("sgd", *at, **other))
     return frame(rows)

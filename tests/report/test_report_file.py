@@ -88,7 +88,7 @@ def test_results_that_cannot_be_joined_say_why() -> None:
     one = results(study(SGD, seeds=1))
     assert "No verdict over tasks: 1 task with a result." in Page(render([one, one])).text
     alone = [results(study(SGD, task={"model": m, "steps": 5})) for m in ("one", "two")]
-    assert "No verdict over tasks: verdict: arms must include one" in Page(render(alone)).text
+    assert "No verdict over tasks: verdict has nothing to judge: no arm" in Page(render(alone)).text
 
 
 def test_text_from_users_stays_text() -> None:
