@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from hdsens.errors import InputError
+from hdsens.errors import InputError, StoppedError
 from hdsens.version import __version__
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def main() -> NoReturn:
         _fail(error.format_message())
     except InputError as error:
         _fail(str(error))
+    except StoppedError as error:
+        _end_at_once(str(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("hdsens: interrupted; the same command again goes on from here", err=True)
-        sys.exit(1)
+        _interrupted()
     except BrokenPipeError:  # `hdsens … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -60,6 +62,16 @@ def main() -> NoReturn:
 def _fail(message: str) -> NoReturn:
     click.echo("hdsens: " + " ".join(message.split()), err=True)
     sys.exit(2)
+
+
+def _interrupted(*_: object) -> NoReturn:
+    _end_at_once("interrupted; the same command again goes on from here")
+
+
+def _end_at_once(message: str) -> NoReturn:
+    """Exit status 1, without what would wait for workers or print more at the end."""
+    os.write(2, f"hdsens: {message}\n".encode())
+    os._exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,6 +99,13 @@ def cli() -> None:
 @click.option("--gpus-per-pack", type=float, help="May be a fraction.  [default: 1 if any]")
 @click.option("--pack-size", type=int, help="Most cells in a pack.")
 @click.option("--path", default="plain", show_default=True, help="plain, fused or auto (measured).")
+@click.option(
+    "--max-failures",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Deaths of workers on one pack before it is halved, or its last cell failed.",
+)
 def run(
     study: Path,
     out: Path | str | None,
@@ -97,6 +116,7 @@ def run(
     gpus_per_pack: float | None,
     pack_size: int | None,
     path: str,
+    max_failures: int,
 ) -> int:
     """Train the cells of STUDY that its results folder lacks, and write its report.
 
@@ -114,7 +134,9 @@ def run(
       hdsens run studies/logreg_mnist.toml --out /data/logreg --cpus-per-pack 2
       hdsens run studies/vgg_cifar10.toml --address auto --gpus-per-pack 0.5
     """
-    from hdsens.launch import Resources
+    for number in (signal.SIGINT, signal.SIGTERM):  # before a run takes them, and once more after
+        signal.signal(number, _interrupted)
+    from hdsens.launch import Resources, Safeguards
     from hdsens.launch import run as run_study
 
     done = run_study(
@@ -125,6 +147,7 @@ def run(
         resources=Resources(device, cpus_per_pack, gpus_per_pack),
         pack_size=pack_size,
         path=path,
+        safeguards=Safeguards(max_failures),
     )
     for note in done.notes:
         click.echo(f"note: {note}")

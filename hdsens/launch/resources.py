@@ -30,6 +30,17 @@ class Executor:
 
 
 @dataclass(frozen=True)
+class Safeguards:
+    """How a run meets faults.
+
+    Attributes:
+        max_failures: worker deaths on one pack before it is halved, or its last cell failed.
+    """
+
+    max_failures: int = 2
+
+
+@dataclass(frozen=True)
 class Resources:
     """Where and on how much a pack trains.
 

@@ -148,6 +148,13 @@ class Store:
             write_plan(self.place, [*planned, *added])
         return (*chosen, *fresh)
 
+    def replan(self, packs: Iterable[Pack]) -> None:
+        """From now on these cells train in these packs."""
+        added = [([c.cell_id for c in pack.cells], pack.path) for pack in packs]
+        moved = {i for ids, _ in added for i in ids}
+        kept = [([i for i in ids if i not in moved], path) for ids, path in read_plan(self.place)]
+        write_plan(self.place, [*((ids, path) for ids, path in kept if ids), *added])
+
     def set_aside(self, damage: Damage) -> tuple[str, ...]:
         """Rename damaged files, so that a run can go on without them; their new names."""
         return set_aside(self.place, damage)
