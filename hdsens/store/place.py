@@ -146,7 +146,7 @@ class Folder(Place):
         found: dict[str, Entry] = {}
         try:
             inside = list(os.scandir(self.path / folder))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return found
         except OSError as error:
             raise self._unreadable(error) from None
