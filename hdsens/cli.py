@@ -195,7 +195,7 @@ def status(path: Path | str, out: Path | str | None, check: bool) -> int:
     """
     from hdsens.launch.planning import store_of
 
-    store, cells = store_of(path, out)
+    store, cells, differences = store_of(path, out)
     damage = store.damage() if check else ()
     counts = store.status(cells, {name for found in damage for name in found.aside})
     click.echo(f"results  {store.folder}")
@@ -207,6 +207,8 @@ def status(path: Path | str, out: Path | str | None, check: bool) -> int:
         _show_damage(store, damage, cells)
     else:
         _explain(store)
+    for line in differences:
+        click.echo(line)
     return 0 if counts.whole and not damage else 1
 
 

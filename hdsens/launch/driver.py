@@ -8,9 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
 from hdsens.launch.address import prepare
+from hdsens.launch.changes import explain_changes
 from hdsens.launch.inline import inline_executor
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.notes import notes, notes_on_plan
@@ -91,6 +94,8 @@ def run(
     cells = expand(study, train_size)
     missing = _missing(store, cells)
     doubts = notes(study, cells, train_size)
+    for line in explain_changes(store, study, cells):
+        click.echo(line, err=True)
     if missing:
         fetch_data(study)
     with _stopping_at_faults(store), Interrupts() as interrupts:
@@ -102,8 +107,10 @@ def run(
                 doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
                 with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                     opened.train(study, store, packs, progress)
-        else:
+        elif not store.holds(study):
             store.begin(study, train_size)
+            store.write_run(provenance(executor, resources, study))
+        store.sweep()
         if store.part_count() > COMPACT_ABOVE:
             store.compact()
         return RunSummary(store.folder, _write_report(store), store.status(cells), doubts)

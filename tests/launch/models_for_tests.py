@@ -61,3 +61,7 @@ def waits(input_shape, n_classes):
 
     time.sleep(0.4)
     return linear(input_shape, n_classes)
+
+
+def fails_when_built(input_shape, n_classes):
+    raise RuntimeError("this model cannot be built")
