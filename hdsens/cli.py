@@ -106,6 +106,13 @@ def cli() -> None:
     show_default=True,
     help="Deaths of workers on one pack before it is halved, or its last cell failed.",
 )
+@click.option(
+    "--checkpoint-every",
+    type=float,
+    default=300.0,
+    show_default=True,
+    help="Seconds between checkpoints of a pack in training; 0 for none.",
+)
 def run(
     study: Path,
     out: Path | str | None,
@@ -117,6 +124,7 @@ def run(
     pack_size: int | None,
     path: str,
     max_failures: int,
+    checkpoint_every: float,
 ) -> int:
     """Train the cells of STUDY that its results folder lacks, and write its report.
 
@@ -147,7 +155,7 @@ def run(
         resources=Resources(device, cpus_per_pack, gpus_per_pack),
         pack_size=pack_size,
         path=path,
-        safeguards=Safeguards(max_failures),
+        safeguards=Safeguards(max_failures, checkpoint_every),
     )
     for note in done.notes:
         click.echo(f"note: {note}")

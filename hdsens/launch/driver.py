@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -84,8 +85,7 @@ def run(
     study = study if isinstance(study, Study) else Study.from_toml(study)
     resources, safeguards = resources or Resources(), safeguards or Safeguards()
     _check(executor, address, resources, pack_size)
-    if safeguards.max_failures < 1:
-        raise InputError("--max-failures", "must be >= 1", safeguards.max_failures)
+    _check_safeguards(safeguards)
     wish = check_path(path)
     resolve_device(resources.device)
     check_study(study)
@@ -175,7 +175,7 @@ def _open(
     interrupts: Interrupts,
 ) -> AbstractContextManager[Executor]:
     if executor == "inline":
-        return inline_executor(resources, interrupts)
+        return inline_executor(resources, safeguards, interrupts)
     prepare(address)
     from hdsens.launch.ray_tune import ray_executor  # seconds to import
 
@@ -195,3 +195,15 @@ def _check(executor: str, address: str | None, resources: Resources, pack_size: 
         raise InputError("--gpus-per-pack", "must be >= 0", resources.gpus_per_pack)
     if pack_size is not None and pack_size < 1:
         raise InputError("--pack-size", "must be >= 1", pack_size)
+
+
+def _check_safeguards(safeguards: Safeguards) -> None:
+    if safeguards.max_failures < 1:
+        raise InputError("--max-failures", "must be >= 1", safeguards.max_failures)
+    if not 0 <= safeguards.checkpoint_every_s < math.inf:
+        raise InputError(
+            "--checkpoint-every",
+            "must be seconds >= 0",
+            safeguards.checkpoint_every_s,
+            "use 0 for none",
+        )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hdsens.cells import Cell
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.progress import CellProgress
-from hdsens.launch.resources import Executor, Resources
+from hdsens.launch.resources import Executor, Resources, Safeguards
 from hdsens.launch.work import PackWork
 from hdsens.packs import Pack
 from hdsens.store import Store
@@ -18,13 +18,15 @@ from hdsens.training.choice import PathWish, choose_packs
 
 
 @contextmanager
-def inline_executor(resources: Resources, interrupts: Interrupts) -> Iterator[Executor]:
+def inline_executor(
+    resources: Resources, safeguards: Safeguards, interrupts: Interrupts
+) -> Iterator[Executor]:
     """Give what trains packs here; an interrupted pack's finished cells are kept."""
 
     def train(study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress) -> None:
         ended: Counter[str] = Counter()
         for pack in packs:
-            work = PackWork(study, store, pack, resources)
+            work = PackWork(study, store, pack, resources, safeguards)
             try:
                 for record in work:
                     ended[record.outcome] += 1

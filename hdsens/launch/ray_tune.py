@@ -66,7 +66,7 @@ def ray_executor(
         def train(
             study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress
         ) -> None:
-            tuned = _Tuned(study, store, resources, reserved, safeguards.max_failures)
+            tuned = _Tuned(study, store, resources, reserved, safeguards)
             loop = _Loop(progress, interrupts, watch)
             while packs:  # in further rounds: halves of what killed its workers
                 lost = tuned.lost(packs, loop)
@@ -115,7 +115,7 @@ class _Tuned:
     store: Store
     resources: Resources
     reserved: Mapping[str, float]
-    max_failures: int
+    safeguards: Safeguards
 
     def lost(self, packs: Sequence[Pack], loop: _Loop) -> list[tuple[Pack, BaseException]]:
         """Train each pack in a trial; the packs that Tune gave up, with their last error.
@@ -127,6 +127,7 @@ class _Tuned:
             folder=self.store.address,
             packs={pack.pack_id: pack for pack in packs},
             resources=self.resources,
+            safeguards=self.safeguards,
             path=_import_path(),
         )
         trainable = tune.with_parameters(PackTrial, shared=shared)
@@ -142,7 +143,9 @@ class _Tuned:
                     callbacks=[loop],
                     # The store is the checkpoint; Tune would ask a class for one of its own.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=self.max_failures - 1),
+                    failure_config=tune.FailureConfig(
+                        max_failures=self.safeguards.max_failures - 1
+                    ),
                     verbose=0,
                 ),
             )

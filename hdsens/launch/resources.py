@@ -35,9 +35,11 @@ class Safeguards:
 
     Attributes:
         max_failures: worker deaths on one pack before it is halved, or its last cell failed.
+        checkpoint_every_s: seconds between two checkpoints of a pack in training; 0 for none.
     """
 
     max_failures: int = 2
+    checkpoint_every_s: float = 300.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ray import tune
 
 from hdsens.errors import StoppedError
-from hdsens.launch.resources import Resources
+from hdsens.launch.resources import Resources, Safeguards
 from hdsens.launch.work import PackWork
 from hdsens.packs import Pack
 from hdsens.store import Store
@@ -29,6 +29,7 @@ class Shared:
     folder: str
     packs: Mapping[str, Pack]
     resources: Resources
+    safeguards: Safeguards
     path: Sequence[str]
 
 
@@ -47,8 +48,9 @@ class PackTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack: actors are reused, so that data stay loaded."""
-        pack = self._shared.packs[new_config["pack"]]
-        self._work = PackWork(self._study, self._store, pack, self._shared.resources)
+        shared = self._shared
+        pack = shared.packs[new_config["pack"]]
+        self._work = PackWork(self._study, self._store, pack, shared.resources, shared.safeguards)
         self._records = iter(self._work)
         self._ended: Counter[str] = Counter()
         return True
