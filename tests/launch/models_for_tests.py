@@ -40,6 +40,25 @@ def kills_its_worker(input_shape, n_classes):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class _Counts(nn.Module):
+    """Pass on what comes, and leave a byte in a file."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file = file
+
+    def forward(self, inputs):
+        with Path(self.file).open("ab") as file:
+            file.write(b".")
+        return inputs
+
+
+def counts(input_shape, n_classes, folder):
+    """Count forward passes in a file, and name the process in another."""
+    Path(folder, "pid").write_text(str(os.getpid()))
+    return nn.Sequential(_Counts(str(Path(folder, "count"))), *linear(input_shape, n_classes))
+
+
 class KillsAtLrOne(torch.optim.SGD):
     """Die by SIGKILL in the first step of a cell whose lr is 1; be plain SGD otherwise."""
 
@@ -65,3 +84,12 @@ def waits(input_shape, n_classes):
 
 def fails_when_built(input_shape, n_classes):
     raise RuntimeError("this model cannot be built")
+
+
+def waits_long(input_shape, n_classes):
+    """Say that a worker is busy, and be so for long."""
+    import time
+
+    Path("waiting").touch()
+    time.sleep(60)
+    return linear(input_shape, n_classes)
