@@ -183,16 +183,18 @@ class _Loop(tune.Callback):
         """
         try:
             with self._interrupts.held():
-                return tuner.fit()
+                results = tuner.fit()
         except _ClusterGoneError:
             raise StoppedError(GONE) from None
         except Exception:
             self._interrupts.check()
-            if self._stopped is not None:
-                raise StoppedError(self._stopped) from None
-            if self._watch.look():
+            if self._stopped is None and self._watch.look():
                 raise StoppedError(GONE) from None
-            raise
+            if self._stopped is None:
+                raise
+        if self._stopped is not None:
+            raise StoppedError(self._stopped)
+        return results
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._watch.gone:
