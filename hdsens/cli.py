@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from hdsens.errors import InputError
+from hdsens.errors import InputError, StoppedError
 from hdsens.version import __version__
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def main() -> NoReturn:
         _fail(error.format_message())
     except InputError as error:
         _fail(str(error))
+    except StoppedError as error:
+        _end_at_once(str(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("hdsens: interrupted; the same command again goes on from here", err=True)
-        sys.exit(1)
+        _interrupted()
     except BrokenPipeError:  # `hdsens … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -59,6 +61,16 @@ def main() -> NoReturn:
 def _fail(message: str) -> NoReturn:
     click.echo("hdsens: " + " ".join(message.split()), err=True)
     sys.exit(2)
+
+
+def _interrupted(*_: object) -> NoReturn:
+    _end_at_once("interrupted; the same command again goes on from here")
+
+
+def _end_at_once(message: str) -> NoReturn:
+    """Exit status 1, without what would wait for workers or print more at the end."""
+    os.write(2, f"hdsens: {message}\n".encode())
+    os._exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,6 +98,20 @@ def cli() -> None:
 @click.option("--gpus-per-pack", type=float, help="May be a fraction.  [default: 1 if any]")
 @click.option("--pack-size", type=int, help="Most cells in a pack.")
 @click.option("--path", default="plain", show_default=True, help="plain, fused or auto (measured).")
+@click.option(
+    "--max-failures",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Deaths of workers on one pack before it is halved, or its last cell failed.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=float,
+    default=300.0,
+    show_default=True,
+    help="Seconds between checkpoints of a pack in training; 0 for none.",
+)
 def run(
     study: Path,
     out: Path | str | None,
@@ -96,6 +122,8 @@ def run(
     gpus_per_pack: float | None,
     pack_size: int | None,
     path: str,
+    max_failures: int,
+    checkpoint_every: float,
 ) -> int:
     """Train the cells of STUDY that its results folder lacks, and write its report.
 
@@ -113,7 +141,9 @@ def run(
       hdsens run studies/logreg_mnist.toml --out /data/logreg --cpus-per-pack 2
       hdsens run studies/vgg_cifar10.toml --address auto --gpus-per-pack 0.5
     """
-    from hdsens.launch import Resources
+    for number in (signal.SIGINT, signal.SIGTERM):  # before a run takes them, and once more after
+        signal.signal(number, _interrupted)
+    from hdsens.launch import Resources, Safeguards
     from hdsens.launch import run as run_study
 
     done = run_study(
@@ -124,6 +154,7 @@ def run(
         resources=Resources(device, cpus_per_pack, gpus_per_pack),
         pack_size=pack_size,
         path=path,
+        safeguards=Safeguards(max_failures, checkpoint_every),
     )
     for note in done.notes:
         click.echo(f"note: {note}")
@@ -169,7 +200,7 @@ def status(path: Path | str, out: Path | str | None, check: bool) -> int:
       hdsens status studies/quickstart.toml
       hdsens status results/quickstart --check
     """
-    store, cells = _store_of(path, out)
+    store, cells, differences = _store_of(path, out)
     damage = store.damage() if check else ()
     unusable = {name for found in damage for name in (found.name, *found.aside)}
     summary = store.summary(cells, unusable)
@@ -184,6 +215,8 @@ def status(path: Path | str, out: Path | str | None, check: bool) -> int:
         for found in damage:
             click.echo(f"damaged: {found.error}")
         _say_what_trains(store.outcomes(unusable), damage, cells)
+    for line in differences:
+        click.echo(line)
     return 0 if counts.whole and not damage else 1
 
 
@@ -332,8 +365,13 @@ def _in_a_line(counts: Status) -> str:
     )
 
 
-def _store_of(path: Path | str, out: Path | str | None) -> tuple[Store, Sequence[Cell]]:
-    """The store of a study file or results folder, with the cells that it should hold."""
+def _store_of(
+    path: Path | str, out: Path | str | None
+) -> tuple[Store, Sequence[Cell], tuple[str, ...]]:
+    """The store of a study file or results folder, the cells that it should hold, and what differs.
+
+    What differs between the study file and the study in the store is told in lines.
+    """
     from hdsens.store import Store
 
     if isinstance(path, Path) and not path.is_dir():
@@ -342,7 +380,7 @@ def _store_of(path: Path | str, out: Path | str | None) -> tuple[Store, Sequence
         return store_of(path, out)
     if out is not None:
         raise InputError("--out", "must go with a study file", str(out), "leave it out")
-    return Store(path), Store(path).expected()
+    return Store(path), Store(path).expected(), ()
 
 
 def _say_what_trains(

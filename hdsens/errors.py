@@ -35,6 +35,16 @@ class InputError(ValueError):
         return _rebuild, (str(self),)
 
 
+class StoppedError(RuntimeError):
+    """A run could not go on; the command line ends with exit status 1.
+
+    The message is one line: what happened, and what to do before the same command goes on.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
 def _rebuild(message: str) -> InputError:
     error = InputError.__new__(InputError)
     ValueError.__init__(error, message)

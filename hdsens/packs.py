@@ -40,6 +40,12 @@ def make_pack(cells: Iterable[Cell], path: Path = "plain") -> Pack:
     return Pack(hash_of_ids(cell.cell_id for cell in members), members, path)
 
 
+def halves(pack: Pack) -> tuple[Pack, Pack]:
+    """The two halves of a pack of several cells."""
+    middle = len(pack.cells) // 2
+    return make_pack(pack.cells[:middle], pack.path), make_pack(pack.cells[middle:], pack.path)
+
+
 def hash_of_ids(cell_ids: Iterable[str]) -> str:
     """32 hex digits that depend on the set of cell_ids alone."""
     return hashlib.sha256("\n".join(sorted(cell_ids)).encode()).hexdigest()[:32]

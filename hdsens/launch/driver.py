@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
 from hdsens.launch.address import prepare
+from hdsens.launch.changes import explain_changes
 from hdsens.launch.inline import inline_executor
+from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.notes import notes, notes_on_plan
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
-from hdsens.launch.resources import Executor, Resources
+from hdsens.launch.resources import Executor, Resources, Safeguards
+from hdsens.launch.work import unwritable
 from hdsens.packs import Pack
 from hdsens.store import Location, Status, Store, as_location, read_results
 from hdsens.study import Study
@@ -56,6 +62,7 @@ def run(
     resources: Resources | None = None,
     pack_size: int | None = None,
     path: str = "plain",
+    safeguards: Safeguards | None = None,
 ) -> RunSummary:
     """Train the cells of a study that its store does not have yet, and write the page.
 
@@ -68,36 +75,54 @@ def run(
         pack_size: most cells in a pack, measured when None.
         path: `plain` trains one by one; `fused` together; `auto` as a measurement finds faster.
             Like `pack_size` only for cells that no earlier run has planned; a note says so.
+        safeguards: how faults are met.
 
     Raises:
         InputError: the study or an argument breaks a rule; nothing has been written then.
+        StoppedError: the run could not go on; what was finished before is kept.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; what was finished before is kept.
     """
     study = study if isinstance(study, Study) else Study.from_toml(study)
-    resources = resources or Resources()
+    resources, safeguards = resources or Resources(), safeguards or Safeguards()
     _check(executor, address, resources, pack_size)
+    _check_safeguards(safeguards)
     wish = check_path(path)
     resolve_device(resources.device)
     check_study(study)
     train_size = examples_to_train(study.task)
     store = Store(Path("results") / study.name if out is None else as_location(out))
     cells = expand(study, train_size)
-    _set_aside(store)
     missing = _missing(store, cells)
     doubts = notes(study, cells, train_size)
+    for line in explain_changes(store, study, cells):
+        click.echo(line, err=True)
     if missing:
         fetch_data(study)
-        with _open(executor, resources, address) as opened:
+    with _stopping_at_faults(store), Interrupts() as interrupts:
+        if missing:
+            with _open(executor, resources, address, safeguards, interrupts) as opened:
+                store.begin(study, train_size)
+                store.write_run(provenance(executor, resources, study))
+                packs, kept = _plan(store, study, missing, opened, pack_size, wish)
+                doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
+                with CellProgress(study.name, store.status(cells), len(missing)) as progress:
+                    opened.train(study, store, packs, progress)
+        elif not store.holds(study):
             store.begin(study, train_size)
             store.write_run(provenance(executor, resources, study))
-            packs, kept = _plan(store, study, missing, opened, pack_size, wish)
-            doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
-            with CellProgress(study.name, store.status(cells), len(missing)) as progress:
-                opened.train(study, store, packs, progress)
-    else:
-        store.begin(study, train_size)
-    if store.part_count() > COMPACT_ABOVE:
-        store.compact()
-    return RunSummary(store.folder, _write_report(store), store.status(cells), doubts)
+        store.sweep()
+        if store.part_count() > COMPACT_ABOVE:
+            store.compact()
+        return RunSummary(store.folder, _write_report(store), store.status(cells), doubts)
+
+
+@contextmanager
+def _stopping_at_faults(store: Store) -> Iterator[None]:
+    """A disk that is full or a folder that is not writable ends the run with one line."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(store, error) from error
 
 
 def _plan(
@@ -136,21 +161,25 @@ def _set_aside(store: Store) -> None:
 
 
 def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
-    """Cells without a result; a failed cell is one of them."""
+    """Cells without a result; a failed cell is one of them, and damaged files have none."""
+    _set_aside(store)
     found = store.outcomes()
     return [cell for cell in cells if found.get(cell.cell_id, "failed") == "failed"]
 
 
 def _open(
-    executor: str, resources: Resources, address: str | None
+    executor: str,
+    resources: Resources,
+    address: str | None,
+    safeguards: Safeguards,
+    interrupts: Interrupts,
 ) -> AbstractContextManager[Executor]:
     if executor == "inline":
-        return inline_executor(resources)
-    if address is not None:
-        prepare(address)
+        return inline_executor(resources, safeguards, interrupts)
+    prepare(address)
     from hdsens.launch.ray_tune import ray_executor  # seconds to import
 
-    return ray_executor(resources, address)
+    return ray_executor(resources, address, safeguards, interrupts)
 
 
 def _check(executor: str, address: str | None, resources: Resources, pack_size: int | None) -> None:
@@ -166,3 +195,15 @@ def _check(executor: str, address: str | None, resources: Resources, pack_size: 
         raise InputError("--gpus-per-pack", "must be >= 0", resources.gpus_per_pack)
     if pack_size is not None and pack_size < 1:
         raise InputError("--pack-size", "must be >= 1", pack_size)
+
+
+def _check_safeguards(safeguards: Safeguards) -> None:
+    if safeguards.max_failures < 1:
+        raise InputError("--max-failures", "must be >= 1", safeguards.max_failures)
+    if not 0 <= safeguards.checkpoint_every_s < math.inf:
+        raise InputError(
+            "--checkpoint-every",
+            "must be seconds >= 0",
+            safeguards.checkpoint_every_s,
+            "use 0 for none",
+        )

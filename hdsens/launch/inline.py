@@ -7,31 +7,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hdsens.cells import Cell
+from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.progress import CellProgress
-from hdsens.launch.resources import Executor, Resources
+from hdsens.launch.resources import Executor, Resources, Safeguards
+from hdsens.launch.work import PackWork
 from hdsens.packs import Pack
 from hdsens.store import Store
 from hdsens.study import Study
 from hdsens.training.choice import PathWish, choose_packs
-from hdsens.training.pack import PackTraining
 
 
 @contextmanager
-def inline_executor(resources: Resources) -> Iterator[Executor]:
+def inline_executor(
+    resources: Resources, safeguards: Safeguards, interrupts: Interrupts
+) -> Iterator[Executor]:
     """Give what trains packs here; an interrupted pack's finished cells are kept."""
 
     def train(study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress) -> None:
         ended: Counter[str] = Counter()
         for pack in packs:
-            training = PackTraining(
-                study, pack.cells, resources.device, resources.cpus_per_pack, pack.path
-            )
+            work = PackWork(study, store, pack, resources, safeguards)
             try:
-                for record in training:
+                for record in work:
                     ended[record.outcome] += 1
                     progress.show(ended)
             finally:
-                store.append(study, training.record())
+                with interrupts.held():
+                    work.commit()
 
     def arrange(
         study: Study, cells: Sequence[Cell], size: int | None, path: PathWish

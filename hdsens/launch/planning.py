@@ -13,6 +13,7 @@ import torch
 import hdsens.optim
 from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
+from hdsens.launch.changes import explain_changes
 from hdsens.launch.notes import notes
 from hdsens.packs import DEFAULT_SIZE, pack_cells
 from hdsens.store import Location, Store
@@ -50,6 +51,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             *arms,
             f"cells  {len(cells)}, {_range(steps)} steps each",
             *_found(study, cells),
+            *explain_changes(Store(Path("results") / study.name), study, cells),
             f"packs  {len(packs)} of {_range(sizes)} cells",
             f"layers {explain_layers(study)}",
             *_one_by_one(study),
@@ -58,8 +60,10 @@ def describe(study: Study, pack_size: int | None) -> str:
     )
 
 
-def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell]]:
+def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell], tuple[str, ...]]:
     """The store of a study file, with the cells that it should hold.
+
+    Where a study file differs from the study in its store, lines that say how come with it.
 
     Raises:
         InputError: the file is no study.
@@ -67,7 +71,8 @@ def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell]]:
     study = Study.from_toml(file)
     check_study(study)
     store = Store(out if out is not None else Path("results") / study.name)
-    return store, expand(study, examples_to_train(study.task))
+    cells = expand(study, examples_to_train(study.task))
+    return store, cells, explain_changes(store, study, cells)
 
 
 def known_names() -> dict[str, tuple[str, ...]]:

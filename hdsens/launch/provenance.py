@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import platform
 import subprocess
@@ -16,13 +18,17 @@ from hdsens.launch.resources import Resources
 from hdsens.store.history import declaration
 from hdsens.study import Study
 
-_PACKAGES = ("numpy", "pandas", "pyarrow", "ray", "scikit-learn", "scipy", "torch")
+_PACKAGES = (
+    *("numpy", "pandas", "pyarrow", "pydantic", "ray", "safetensors", "scikit-learn", "scipy"),
+    "torch",
+)
 
 
 def provenance(executor: str, resources: Resources, study: Study) -> dict[str, Any]:
     """What is kept of a run beside its results; nothing secret, no user or host name.
 
-    `declared` holds the protocol, seeds and arms as they were when the run began.
+    `declared` holds the protocol, seeds and arms as they were when the run began, `study` all of
+    the study, `own_code` what the source of a person's own models, data and optimizers hashed to.
     """
     now = datetime.now(UTC)
     return {
@@ -40,12 +46,32 @@ def provenance(executor: str, resources: Resources, study: Study) -> dict[str, A
         "cpus_per_pack": resources.cpus_per_pack,
         "gpus_per_pack": resources.gpus_per_pack,
         "declared": declaration(study),
+        "own_code": own_code(study),
+        "study": study.model_dump(mode="json"),
     }
+
+
+def own_code(study: Study) -> dict[str, str]:
+    """SHA-256 of the source of each module that the study names, where it has one."""
+    names = (study.task.model, study.task.data, *(arm.optimizer for arm in study.arms))
+    modules = sorted({name.partition(":")[0] for name in names if ":" in name})
+    found = {}
+    for module in modules:
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
+            found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    return found
 
 
 def _git_state() -> str | None:
     """Commit of this package's own checkout, marked when files differ; None when installed."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    here = Path(__file__)
+    tracked = _git(here, "ls-files", "--error-unmatch", here.name)  # not so in site-packages
+    return None if tracked is None else _git(here, "describe", "--always", "--dirty")
+
+
+def _git(here: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(here.parent), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

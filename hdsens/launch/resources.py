@@ -30,6 +30,19 @@ class Executor:
 
 
 @dataclass(frozen=True)
+class Safeguards:
+    """How a run meets faults.
+
+    Attributes:
+        max_failures: worker deaths on one pack before it is halved, or its last cell failed.
+        checkpoint_every_s: seconds between two checkpoints of a pack in training; 0 for none.
+    """
+
+    max_failures: int = 2
+    checkpoint_every_s: float = 300.0
+
+
+@dataclass(frozen=True)
 class Resources:
     """Where and on how much a pack trains.
 

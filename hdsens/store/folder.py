@@ -3,6 +3,7 @@
     study.json            the study as run, with what turns it into cells
     plan.parquet          which cells train together, and by which path
     runs/<run>.json       provenance, one file a run
+    checkpoints/*         of packs in training: `hdsens.store.checkpoints`
     parts/*.parquet       cells and traces: `hdsens.store.parts`
     report.html           the page
 
@@ -37,6 +38,8 @@ from hdsens.store.tables import cells_table, traces_table
 from hdsens.study import Study
 
 PAGE = "report.html"
+LEFTOVER_S = 3600.0
+"""Age at which a temporary file has no writer any more."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,28 @@ class Store:
             write_plan(self.place, [*planned, *added])
         return (*chosen, *fresh)
 
+    def replan(self, packs: Iterable[Pack]) -> None:
+        """From now on these cells train in these packs."""
+        added = [([c.cell_id for c in pack.cells], pack.path) for pack in packs]
+        moved = {i for ids, _ in added for i in ids}
+        kept = [([i for i in ids if i not in moved], path) for ids, path in read_plan(self.place)]
+        write_plan(self.place, [*((ids, path) for ids, path in kept if ids), *added])
+
+    def committed(self, cells: Iterable[Cell]) -> bool:
+        """Whether a pack with exactly these cells, none of them failed, has been written."""
+        part = Part("cells", hash_of_ids(cell.cell_id for cell in cells))
+        names = (part.name, part.of("traces").name)
+        return all(self.place.entry(name) is not None for name in names)
+
+    def sweep(self) -> None:
+        """Remove what runs that were killed left: temporary files, checkpoints of done cells."""
+        self.place.sweep(older_than_s=LEFTOVER_S)
+        if self.place.entries("checkpoints"):
+            from hdsens.store.checkpoints import delete_checkpoints  # readers need no safetensors
+
+            found = self.outcomes()
+            delete_checkpoints(self.place, {i for i, o in found.items() if o != "failed"})
+
     def set_aside(self, damage: Damage) -> tuple[str, ...]:
         """Rename damaged files, so that a run can go on without them; their new names."""
         return set_aside(self.place, damage)
@@ -146,6 +171,10 @@ class Store:
     def study(self) -> tuple[Study, int]:
         """The current study and its number of training examples."""
         return read_study(self.place)
+
+    def holds(self, study: Study) -> bool:
+        """Whether this is the current study."""
+        return self.exists() and self.study()[0] == study
 
     def expected(self) -> tuple[Cell, ...]:
         """The cells of the current study."""

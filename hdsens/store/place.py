@@ -8,6 +8,8 @@ because an object appears when its upload is complete.
 from __future__ import annotations
 
 import os
+import re
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -27,6 +29,8 @@ Location = str | Path
 """A folder, or the URI of a prefix in an object store such as ``s3://bucket/results/mine``."""
 
 SCHEMES = ("s3", "gs")
+FOLDERS = ("parts", "runs", "checkpoints")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,10 @@ class Place(ABC):
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none."""
 
+    @abstractmethod
+    def sweep(self, older_than_s: float) -> None:
+        """Remove what killed writers left and nobody has written to for so long."""
+
     def read(self, name: str) -> bytes:
         """The content of a file."""
         with self.open(name) as file:
@@ -109,7 +117,7 @@ class Folder(Place):
 
     def prepare(self) -> None:
         """Make the folder and those inside it."""
-        for name in ("parts", "runs"):
+        for name in FOLDERS:
             (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def open(self, name: str) -> Any:
@@ -130,6 +138,13 @@ class Folder(Place):
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+    def sweep(self, older_than_s: float) -> None:
+        """Remove temporary files."""
+        for folder in (".", *FOLDERS):
+            for name, entry in self.entries(folder).items():
+                if _TEMPORARY.fullmatch(name) and time.time() - entry.changed > older_than_s:
+                    self.delete(f"{folder}/{name}")
 
     def entry(self, name: str) -> Entry | None:
         """Size and time of anything of that name."""
@@ -208,6 +223,9 @@ class Bucket(Place):
         system, path = self._path(name)
         with system.open_output_stream(path) as stream:
             stream.write(content)
+
+    def sweep(self, older_than_s: float) -> None:
+        """Nothing: an upload that is cut off leaves no object."""
 
     def entry(self, name: str) -> Entry | None:
         """Size and time of an object."""

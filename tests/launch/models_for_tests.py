@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import torch
 from torch import nn
 
 
@@ -39,6 +40,34 @@ def kills_its_worker(input_shape, n_classes):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class _Counts(nn.Module):
+    """Pass on what comes, and leave a byte in a file."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.file = file
+
+    def forward(self, inputs):
+        with Path(self.file).open("ab") as file:
+            file.write(b".")
+        return inputs
+
+
+def counts(input_shape, n_classes, folder):
+    """Count forward passes in a file, and name the process in another."""
+    Path(folder, "pid").write_text(str(os.getpid()))
+    return nn.Sequential(_Counts(str(Path(folder, "count"))), *linear(input_shape, n_classes))
+
+
+class KillsAtLrOne(torch.optim.SGD):
+    """Die by SIGKILL in the first step of a cell whose lr is 1; be plain SGD otherwise."""
+
+    def step(self, closure=None):
+        if self.param_groups[0]["lr"] == 1.0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(closure)
+
+
 def notes_its_gpus(input_shape, n_classes, folder):
     """Leave a file named after the GPUs that Ray lets this process see."""
     Path(folder, os.environ.get("CUDA_VISIBLE_DEVICES", "none") or "none").touch()
@@ -50,4 +79,17 @@ def waits(input_shape, n_classes):
     import time
 
     time.sleep(0.4)
+    return linear(input_shape, n_classes)
+
+
+def fails_when_built(input_shape, n_classes):
+    raise RuntimeError("this model cannot be built")
+
+
+def waits_long(input_shape, n_classes):
+    """Say that a worker is busy, and be so for long."""
+    import time
+
+    Path("waiting").touch()
+    time.sleep(60)
     return linear(input_shape, n_classes)

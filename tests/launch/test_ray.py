@@ -12,13 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import ray
 from test_inline import same_numbers
 from tests_support import change
 
 from hdsens import InputError, Study, read_cells, run
-from hdsens.launch import Resources
+from hdsens.launch import Resources, Safeguards
 
 pytestmark = pytest.mark.ray
 HERE = Path(__file__).parent
@@ -106,13 +107,21 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_pack_that_kills_every_worker_is_failed_with_its_reason(small, tmp_path):
-    small["task"]["model"] = "models_for_tests:kills_its_worker"
+def test_a_pack_that_kills_its_workers_is_halved_until_only_the_culprit_fails(small, tmp_path):
+    small["arms"] = [
+        {"name": "a", "optimizer": "models_for_tests:KillsAtLrOne", "lr": [0.0, 0.1, 1.0]}
+    ]
     small["seeds"] = 1
-    small["arms"] = small["arms"][:1]
-    done = train(small, tmp_path)
-    assert (done.status.failed, done.status.missing) == (3, 0)
-    assert read_cells(tmp_path)["error"].str.contains("died").all()
+    done = train(small, tmp_path, pack_size=3, path="plain", safeguards=Safeguards(max_failures=1))
+    assert (done.status.completed, done.status.failed, done.status.missing) == (2, 1, 0)
+    cells = read_cells(tmp_path).set_index("lr")
+    assert cells.loc[1.0, "error"] == (
+        "its worker process died 1 times on this cell alone (killed, or out of memory): give it "
+        "more memory, or look into what kills it"
+    )
+    plan = pq.read_table(tmp_path / "plan.parquet").to_pandas()
+    assert sorted(plan.groupby("pack").size()) == [1, 1, 1]
+    assert set(plan["cell_id"]) == set(cells["cell_id"])
 
 
 @pytest.mark.usefixtures("cluster")
