@@ -55,7 +55,7 @@ def run(
     address: str | None = None,
     resources: Resources | None = None,
     pack_size: int | None = None,
-    path: str = "plain",
+    path: str = "auto",
 ) -> RunSummary:
     """Train the cells of a study that its store does not have yet, and write the page.
 
