@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--loads", nargs="+", default=[load.name for load in LOADS])
     parser.add_argument("--ray-trials", type=int, default=8, help="a round; 0 leaves Ray out")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a file
     device = resolve_device(arguments.device)
     print(describe_machine(device))
     with training_environment(torch.float32, 1):

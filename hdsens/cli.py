@@ -96,8 +96,13 @@ def cli() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--cpus-per-pack", type=int, default=1, show_default=True, help="CPUs and threads.")
 @click.option("--gpus-per-pack", type=float, help="May be a fraction.  [default: 1 if any]")
-@click.option("--pack-size", type=int, help="Most cells in a pack.")
-@click.option("--path", default="plain", show_default=True, help="plain, fused or auto (measured).")
+@click.option("--pack-size", type=int, help="Most cells in a pack.  [default: measured]")
+@click.option(
+    "--path",
+    default="auto",
+    show_default=True,
+    help="fused (together), plain (one by one) or auto (measured).",
+)
 @click.option(
     "--max-failures",
     type=int,

@@ -61,7 +61,7 @@ def run(
     address: str | None = None,
     resources: Resources | None = None,
     pack_size: int | None = None,
-    path: str = "plain",
+    path: str = "auto",
     safeguards: Safeguards | None = None,
 ) -> RunSummary:
     """Train the cells of a study that its store does not have yet, and write the page.

@@ -15,7 +15,7 @@ from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
 from hdsens.launch.changes import explain_changes
 from hdsens.launch.notes import notes
-from hdsens.packs import DEFAULT_SIZE, pack_cells
+from hdsens.packs import pack_cells
 from hdsens.store import Location, Store
 from hdsens.study import Arm, Study
 from hdsens.tasks import data_names, model_names
@@ -23,6 +23,8 @@ from hdsens.training.check import check_study, examples_to_train
 from hdsens.training.dry_run import explain_layers
 from hdsens.training.fusable import obstacle
 from hdsens.training.optimizers import trains_any_model
+
+_POINTS_SHOWN = 1000
 
 
 def describe(study: Study, pack_size: int | None) -> str:
@@ -36,9 +38,7 @@ def describe(study: Study, pack_size: int | None) -> str:
     check_study(study)
     train_size = examples_to_train(study.task)
     cells = expand(study, train_size)
-    packs = pack_cells(cells, study, DEFAULT_SIZE if pack_size is None else pack_size)
     counts = Counter(cell.arm for cell in cells)
-    sizes = sorted({len(pack.cells) for pack in packs})
     steps = sorted({cell.steps for cell in cells})
     width = max(len(arm.name) for arm in study.arms)
     arms = [
@@ -52,7 +52,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             f"cells  {len(cells)}, {_range(steps)} steps each",
             *_found(study, cells),
             *explain_changes(Store(Path("results") / study.name), study, cells),
-            f"packs  {len(packs)} of {_range(sizes)} cells",
+            _packs(study, cells, pack_size),
             f"layers {explain_layers(study)}",
             *_one_by_one(study),
             *(f"note   {note}" for note in notes(study, cells, train_size)),
@@ -102,17 +102,25 @@ def _found(study: Study, cells: Sequence[Cell]) -> list[str]:
     return [f"found  {found.completed + found.diverged} of them have a result in {store.folder}"]
 
 
+def _packs(study: Study, cells: Sequence[Cell], pack_size: int | None) -> str:
+    packs = pack_cells(cells, study, pack_size or len(cells))
+    sizes = sorted({len(pack.cells) for pack in packs})
+    if pack_size is not None:
+        return f"packs  {len(packs)} of {_range(sizes)} cells"
+    return f"packs  {len(packs)} or more, of at most {sizes[-1]} cells: the first run measures"
+
+
 def _one_by_one(study: Study) -> list[str]:
-    """The arms whose optimizers only the plain loop can train, and why."""
-    reasons = {
-        arm.name: {obstacle(arm, study.task, point) for point in islice(grid(arm), 1000)} - {None}
-        for arm in study.arms
-    }
-    return [
-        f"plain  {name}: trained one by one, because {', '.join(sorted(map(str, why)))}"
-        for name, why in reasons.items()
-        if why
-    ]
+    """The arms with points that only the plain loop can train, and why."""
+    lines = []
+    for arm in study.arms:
+        points = list(islice(grid(arm), _POINTS_SHOWN))
+        reasons = Counter(obstacle(arm, study.task, point) for point in points)
+        for why, count in reasons.items():
+            if why is not None:
+                part = "" if count == len(points) else f"{count} of {len(points)} points "
+                lines.append(f"plain  {arm.name}: {part}trained one by one, because {why}")
+    return lines
 
 
 def _factors(arm: Arm) -> str:

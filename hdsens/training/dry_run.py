@@ -5,22 +5,31 @@ from __future__ import annotations
 import torch
 
 from hdsens.study import Study
-from hdsens.tasks.data import input_shape
+from hdsens.tasks.data import input_shape, load_data
+from hdsens.tasks.importing import is_import_path
 from hdsens.tasks.models import build_model
 from hdsens.training.cellwise import layers_by_way
 from hdsens.training.environment import training_environment
 from hdsens.training.stack import Stack
 
-_CLASSES = 10  # any number shows how layers run
+_CLASSES = 10  # of registered data, which stay unread
 
 
 def explain_layers(study: Study) -> str:
-    """How a pack would run the layers of the study's model, or why it cannot; two examples of 0."""
+    """How a pack would run the layers of the study's model, or why it cannot; two examples of 0.
+
+    A person's own model is built too, for the classes of their own data.
+    """
     task = study.task
     shape = input_shape(task.data, task.data_settings)
+    own_data = is_import_path(task.data)
+    n_classes = load_data(task.data, task.data_settings).n_classes if own_data else _CLASSES
     with training_environment(getattr(torch, task.dtype), torch.get_num_threads()):
         try:
-            model = build_model(task.model, task.model_settings, shape, _CLASSES)
+            model = build_model(task.model, task.model_settings, shape, n_classes)
+        except Exception as error:  # whatever a user's factory raises
+            return f"none, because the model raises {type(error).__name__}: {error}"
+        try:
             ways = layers_by_way(model)
             logits = Stack.of(model.train(), 2)(torch.zeros(2, *shape))
             torch.autograd.backward(logits, torch.ones_like(logits))

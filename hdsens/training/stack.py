@@ -49,6 +49,11 @@ class Stack:
             buffers={name: _copies(b, n_cells) for name, b in model.named_buffers()},
         )
 
+    @property
+    def n_cells(self) -> int:
+        """How many models."""
+        return len(next(iter(self.parameters.values())))
+
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits `(n_cells, n, n_classes)` of inputs that all cells share `(n, *input_shape)`."""
         if self._chain is not None:
@@ -118,29 +123,33 @@ def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
     """Evaluate every cell on a split, in eval mode; sums are taken in float64."""
     stack.module.eval()
-    losses, hits = [], []
+    n_cells, device = stack.n_cells, split.targets.device
+    # Added up in place: small results kept between large ones would scatter over the heap.
+    loss = torch.zeros(n_cells, dtype=torch.float64, device=device)
+    right = torch.zeros(n_cells, dtype=torch.int64, device=device)
     for start in range(0, len(split.targets), _EVALUATION_ROWS):
         rows = slice(start, start + _EVALUATION_ROWS)
         inputs, targets = split.inputs[rows], split.targets[rows]
         scores = stack(inputs).transpose(1, 2)
-        index = targets.expand(len(scores), 1, -1)
+        index = targets.expand(n_cells, 1, -1)
         log_shares = functional.log_softmax(scores, dim=1).gather(1, index)
-        losses.append(-log_shares.double().sum(dim=(1, 2)))
-        hits.append((_argmax(scores) == targets).sum(dim=1))
+        loss -= log_shares.double().sum(dim=(1, 2))
+        right += _count_right(scores, targets, index)
     n = len(split.targets)
-    loss, right = torch.stack(losses).sum(0).tolist(), torch.stack(hits).sum(0).tolist()
-    return [Evaluation(x / n, r / n) for x, r in zip(loss, right, strict=True)]
+    pairs = zip(loss.tolist(), right.tolist(), strict=True)
+    return [Evaluation(x / n, r / n) for x, r in pairs]
 
 
-def _argmax(scores: Tensor) -> Tensor:
-    """The first best class of scores `(n_cells, n_classes, n)`.
+def _count_right(scores: Tensor, targets: Tensor, index: Tensor) -> Tensor:
+    """How often each cell's first best class of scores `(n_cells, n_classes, n)` is the target.
 
-    ``argmax`` along any but the last axis takes several times as long as all else in an evaluation.
+    ``argmax`` along any but the last axis takes several times as long as all else in an
+    evaluation; it is needed only where classes tie, or where a score is no number.
     """
-    n_classes = scores.shape[1]
-    rank = torch.arange(n_classes, 0, -1, dtype=torch.int32, device=scores.device).unsqueeze(1)
-    best = torch.where(scores == scores.amax(dim=1, keepdim=True), rank, 0)
-    return n_classes - best.amax(dim=1)
+    best = scores.amax(dim=1, keepdim=True)
+    if (scores == best).count_nonzero() == best.numel():
+        return (scores.gather(1, index) == best).sum(dim=(1, 2))
+    return (scores.argmax(dim=1) == targets).sum(dim=1)
 
 
 def _copies(tensor: Tensor, n_cells: int) -> Tensor:

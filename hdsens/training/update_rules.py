@@ -13,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+_SPECK = {torch.float32: 1e-30, torch.float64: 1e-300}
 _NORM_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
 
 
@@ -40,7 +41,7 @@ class UpdateRule(ABC):
         self.parameters = _rows(parameters)
         self.directions: list[Tensor] | None = None
         self.steps = 0
-        self._room: Tensor | None = None
+        self._speck: Tensor | None = None
         self.measures = any(s.get("hypergrad_lr", 0.0) != 0 for s in settings)
         self.decays = any(s["weight_decay"] != 0 for s in settings)
         self.clips = any(c > 0 for c in clips)
@@ -64,13 +65,19 @@ class UpdateRule(ABC):
 
     def finite(self) -> Tensor:
         """Whether all parameters of a cell are finite, `(n_cells,)`."""
-        extremes = [x for p in self.parameters for x in (p.amax(1), p.amin(1))]
-        return torch.isfinite(torch.stack(extremes)).all(0)
+        sums = [torch.mv(p, self._specks(p.shape[1])) for p in self.parameters]
+        return torch.isfinite(torch.stack(sums)).all(0)
+
+    def _specks(self, length: int) -> Tensor:
+        """So small that no sum of finite numbers times them overflows, and infinities remain."""
+        if self._speck is None or len(self._speck) < length:
+            longest = max(p.shape[1] for p in self.parameters)
+            self._speck = self.parameters[0].new_full((longest,), _SPECK[self.dtype])
+        return self._speck[:length]
 
     def keep(self, rows: Tensor, parameters: Sequence[Tensor]) -> None:
         """Go on with the cells of these rows alone, whose parameters are given."""
         self.parameters = _rows(parameters)
-        self._room = None
         for name in self._vectors():
             setattr(self, name, getattr(self, name)[rows])
         for name in ("directions", *self._states()):
@@ -107,17 +114,11 @@ class UpdateRule(ABC):
             x.mul_(share)
 
     def _adapt(self, g: Sequence[Tensor], u: Sequence[Tensor]) -> None:
-        products = [self._dot(a, b) for a, b in zip(g, u, strict=True)]
+        # In place: u_{t-1} is needed no more, and fresh pages would cost more than the product.
+        products = [torch.mul(a, b, out=b).sum(1) for a, b in zip(g, u, strict=True)]
         slope = torch.stack(products).sum(0).double() * self._last_scale()
         change = self.hypergrad_lr * slope
         self.lr = self.lr + torch.where(self.hypergrad_lr == 0, 0.0, change)
-
-    def _dot(self, a: Tensor, b: Tensor) -> Tensor:
-        """Row by row; in memory that is kept, since fresh pages would cost more than the dot."""
-        if self._room is None or self._room.numel() < a.numel():
-            self._room = a.new_empty(max(p.numel() for p in self.parameters))
-        room = self._room[: a.numel()].view(a.shape)
-        return torch.mul(a, b, out=room).sum(1)
 
     @abstractmethod
     def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:

@@ -84,14 +84,44 @@ def test_plan_says_which_arms_only_the_plain_loop_can_train(small, tmp_path):
     small["arms"].append({"name": "w", "optimizer": "AdamW", "lr": 0.1})
     write_toml(small, tmp_path / "small.toml")
     lines = hdsens("plan", "small.toml", cwd=tmp_path).stdout.splitlines()
-    assert any(line.startswith("packs  4 of 1 to 9 cells") for line in lines)
+    assert any(line.startswith("packs  4 or more, of at most 9 cells") for line in lines)
     assert "plain  w: trained one by one, because AdamW has no fused form" in lines
+
+
+def test_plan_builds_an_own_model_and_names_points_for_the_plain_loop(small, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def net(input_shape, n_classes):\n"
+        "    assert n_classes == 3\n"
+        "    return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, n_classes))\n"
+        "def broken():\n"
+        "    raise OSError('no weights')\n"
+        "import numpy as np\n"
+        "from hdsens.tasks import Data\n"
+        "def points():\n"
+        "    x, y = np.zeros((90, 5), dtype=np.float32), np.arange(90) % 3\n"
+        "    return Data(x[:60], y[:60], x[60:], y[60:], n_classes=3)\n"
+    )
+    small["task"] |= {"model": "mine:net", "data": "mine:points"}
+    small["arms"][1]["factors"] = {"rule": ["additive", "multiplicative"]}
+    small["arms"][1]["lr"] = [0.1, 1.0]
+    broken = change(small, ["task", "model"], "mine:broken")
+    write_toml(small, tmp_path / "small.toml")
+    lines = hdsens("plan", "small.toml", cwd=tmp_path).stdout.splitlines()
+    assert "layers Linear cell-aware; BatchNorm1d vmap" in lines
+    assert (
+        "plain  sgd_hd: 4 of 8 points trained one by one, because rule = 'multiplicative' "
+        "has no fused form" in lines
+    )
+    write_toml(broken, tmp_path / "broken.toml")
+    lines = hdsens("plan", "broken.toml", cwd=tmp_path).stdout.splitlines()
+    assert "layers none, because the model raises OSError: no weights" in lines
 
 
 def test_diff_says_what_changed_with_its_exit_status(small, tmp_path):
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
     for out in ("one", "two"):
-        run = ("run", "small.toml", "--executor", "inline", "--out", out)
+        run = ("run", "small.toml", "--executor", "inline", "--path", "plain", "--out", out)
         assert hdsens(*run, cwd=tmp_path).returncode == 0
     same = hdsens("diff", "one", "two", cwd=tmp_path)
     assert (same.returncode, same.stdout) == (

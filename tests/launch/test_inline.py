@@ -119,8 +119,8 @@ def test_a_model_that_raises_fails_its_cells_and_a_mended_one_trains_them(small,
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(small, tmp_path, monkeypatch):
     from hdsens.training import pack as module
 
-    def interrupted(job, cells, train_cells=module.train_cells):
-        records = train_cells(job, cells)
+    def interrupted(job, cells, *more, train_cells=module.train_cells):
+        records = train_cells(job, cells, *more)
         yield next(records)
         yield next(records)
         raise KeyboardInterrupt

@@ -150,6 +150,44 @@ def picky(input_shape, n_classes):
     return Picky(math.prod(input_shape), n_classes)
 
 
+class Late(nn.Module):
+    """Trains together for 80 steps, and alone for ever."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer, self.steps = nn.Linear(n_in, n_classes), 0
+
+    def forward(self, x):
+        self.steps += self.training
+        if self.steps > 80 and torch._C._functorch.is_batchedtensor(self.layer.weight):
+            raise RuntimeError("not together")
+        return self.layer(x.flatten(1))
+
+
+def late(input_shape, n_classes):
+    return Late(math.prod(input_shape), n_classes)
+
+
+class Greedy(nn.Module):
+    """Asks for more memory than there is, once in a process."""
+
+    asked = False
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+
+    def forward(self, x):
+        if self.training and not Greedy.asked:
+            Greedy.asked = True
+            torch.empty(2**42)
+        return self.layer(x.flatten(1))
+
+
+def greedy(input_shape, n_classes):
+    return Greedy(math.prod(input_shape), n_classes)
+
+
 class Hungry(nn.Module):
     """Runs out of memory in training, `times` times in all."""
 

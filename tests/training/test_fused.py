@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 
 from hdsens.cells import expand
+from hdsens.packs import pack_cells
 from hdsens.study import Study
 from hdsens.training.check import examples_to_train
 from hdsens.training.environment import training_environment
@@ -184,6 +187,31 @@ def test_single_precision_gives_the_same_outcomes_and_first_passages():
     assert_equal(*both(declare(arms, dtype="float32", steps=100)), rel=1e-3)
 
 
+def test_the_quickstart_gives_the_same_outcomes_and_first_passages():
+    """Losses to 1e-3 where lr stays at 1 or below; above, rounding grows from step to step."""
+    text = (Path(__file__).parents[2] / "studies" / "quickstart.toml").read_text()
+    data = tomllib.loads(text)
+    data["seeds"] = 1
+    data["task"]["epochs"] = 2
+    data["targets"] = {"low": {"batch_loss": 0.29}, "half": {"batch_loss": 1.2}}
+    for arm_ in data["arms"]:
+        arm_["lr"] = [0.0, 1e-4, 0.01, 0.1, 1.0, 10.0]
+    study = Study.from_dict(data)
+    by_path = [
+        {r.cell.cell_id: r for pack in pack_cells(cells_of(study), study, 1000, path)
+         for r in PackTraining(study, pack.cells, "cpu", 1, path)}
+        for path in ("fused", "plain")
+    ]  # fmt: skip
+    fused, plain = ([by_id[c.cell_id] for c in cells_of(study)] for by_id in by_path)
+    facts = [
+        [(r.outcome, r.diverged_step, r.steps_run, r.steps_to) for r in x] for x in (fused, plain)
+    ]
+    assert facts[0] == facts[1]
+    calm = [i for i, r in enumerate(plain) if r.lr_max is not None and r.lr_max <= 1]
+    assert len(calm) > len(plain) / 2
+    assert_equal([fused[i] for i in calm], [plain[i] for i in calm], rel=1e-3)
+
+
 def test_a_non_finite_lr_ends_the_cell_at_its_step():
     study = declare(
         [arm("hd", "SGDHD", [0.1, 1e-3], hypergrad_lr=[1e300, 1e-3])], "mlp", {"width": 8}
@@ -222,3 +250,20 @@ def test_out_of_memory_halves_the_pack(times, tmp_path, caplog):
     assert halvings[0] == "out of memory: 4 cells go on in two packs"
     assert not any("one by one" in m for m in caplog.messages) or times == 3
     assert math.isfinite(hungry[3].train_loss)
+
+
+def test_an_allocation_that_fails_halves_the_pack_too(caplog):
+    study = declare([arm("sgd", "SGD", [0.0, 0.1, 0.2])], "fused_models:greedy", steps=5)
+    fused = list(PackTraining(study, cells_of(study), "cpu", 1, "fused"))
+    assert [r.outcome for r in fused] == ["completed"] * 3
+    assert caplog.messages == ["out of memory: 3 cells go on in two packs"]
+
+
+def test_cells_that_ended_before_a_failure_keep_their_records(caplog):
+    levels = [0.0, 0.01, 1e300]  # the last one diverges long before the model raises
+    study = declare([arm("sgd", "SGD", levels)], "fused_models:late", steps=90, trace={"points": 9})
+    fused = list(PackTraining(study, cells_of(study), "cpu", 1, "fused"))
+    assert [r.outcome for r in fused] == ["diverged", "completed", "completed"]
+    assert "2 cells go on one by one: RuntimeError: not together" in caplog.text
+    plain = list(PackTraining(study, cells_of(study), "cpu", 1, "plain"))
+    assert_equal([*fused[1:], fused[0]], plain)
