@@ -15,12 +15,13 @@ from hdsens.report.drawings import (
     curve_drawings,
     heatmap_drawings,
     path_drawings,
-    tuning_drawings,
 )
 from hdsens.report.evidence import Evidence, gather
 from hdsens.report.families import Family
 from hdsens.report.figure import style
 from hdsens.report.palette import PRINT
+from hdsens.report.points import EXTRA
+from hdsens.report.side_drawings import SIDES
 from hdsens.store import Results
 
 FORMATS = ("svg", "png", "pdf")
@@ -64,11 +65,12 @@ def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
 
 def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Tables of a study by name, as the analysis gives them."""
-    extra = ["loss_low", "loss_high", "initial_loss", "value"]
     found = {
-        "regret": evidence.points.drop(columns=extra),
+        "regret": evidence.points.drop(columns=[*EXTRA, "value"]),
         "sensitivity": evidence.sensitivity,
         "tunability": evidence.tuning,
+        "importance": evidence.importance,
+        **{f"steps_to_{target}": table for target, table in evidence.steps.items()},
     }
     if isinstance(evidence.judged, Verdict):
         found["verdict"] = evidence.judged.parts
@@ -110,7 +112,8 @@ def _kinds(evidence: Evidence, family: Family) -> Iterator[tuple[str, Iterator[D
     for measure in evidence.measures:
         yield measure.name, heatmap_drawings(evidence, measure, family, PRINT)
     yield "lr", path_drawings(evidence, family, PRINT)
-    yield "tuning", tuning_drawings(evidence, family, PRINT)
+    for kind, draw in SIDES.items():
+        yield kind, draw(evidence, family, PRINT)
 
 
 def _save(drawing: Drawing, path: Path, formats: Sequence[str]) -> list[Path]:
