@@ -63,12 +63,12 @@ def _of_arm(arm: Arm, judged: Verdict | str) -> list[str]:
     tested = parts[parts["primary"]]
     if len(tested):
         joint = judged.joint.set_index("arm").loc[arm.name]
-        return [_confirmed(arm, str(joint["verdict"]), tested)]
+        return [confirmed(arm, str(joint["verdict"]), tested)]
     first = parts[parts["part"] == "C1"]
     return [_explored(arm, list(first["verdict"]))] if len(first) else []
 
 
-def _confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
+def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
     """The verdict at the setting that was fixed beforehand, part by part."""
     found = dict(zip(tested["part"], tested["verdict"], strict=True))
     holds, fails, open_ = (

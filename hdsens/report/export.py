@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axes import Axes
 
 from hdsens.analysis import Verdict
 from hdsens.report.drawings import (
@@ -39,14 +40,32 @@ def write_figures(
     folder.mkdir(parents=True, exist_ok=True)
     kinds = tuple(formats)
     paths: list[Path] = []
-    with style(PRINT), mpl.rc_context({"svg.hashsalt": "hdsens"}):
-        for evidence in _evidence(results):
-            for family in evidence.families:
-                start = f"{evidence.results.study.name}-{family.name}"
-                for kind, drawings in _kinds(evidence, family):
-                    for i, drawing in enumerate(drawings, 1):
-                        paths += _save(drawing, folder / _slug(f"{start}-{kind}-{i}"), kinds)
+    for name, ax in figures(results):
+        paths += _save(ax, folder / name, kinds)
     return tuple(paths)
+
+
+def figures(results: Sequence[Results]) -> Iterator[tuple[str, Axes]]:
+    """Every figure of the report of `results`, by the name of its file, to change or to save.
+
+    The Axes' figure is `ax.figure`; it belongs to no window. Figures are drawn one at a time.
+    """
+    for evidence in _evidence(results):
+        for family in evidence.families:
+            start = f"{evidence.results.study.name}-{family.name}"
+            for kind, drawings in _kinds(evidence, family):
+                for i, ax in enumerate(_styled(drawings), 1):
+                    yield _slug(f"{start}-{kind}-{i}"), ax
+
+
+def _styled(drawings: Iterator[Drawing]) -> Iterator[Axes]:
+    """Draw under the report's style, which does not reach whoever takes the figures."""
+    while True:
+        with style(PRINT):
+            drawing = next(drawings, None)
+        if drawing is None:
+            return
+        yield drawing.figure.axes[0]
 
 
 def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
@@ -116,12 +135,15 @@ def _kinds(evidence: Evidence, family: Family) -> Iterator[tuple[str, Iterator[D
         yield kind, draw(evidence, family, PRINT)
 
 
-def _save(drawing: Drawing, path: Path, formats: Sequence[str]) -> list[Path]:
+def _save(ax: Axes, path: Path, formats: Sequence[str]) -> list[Path]:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
     written = []
     for kind in formats:
         target = path.with_name(f"{path.name}.{kind}")
         dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        drawing.figure.savefig(target, format=kind, dpi=DPI, metadata=dated)
+        with style(PRINT), mpl.rc_context({"svg.hashsalt": "hdsens"}):
+            figure.savefig(target, format=kind, dpi=DPI, metadata=dated)
         written.append(target)
     return written
 

@@ -28,14 +28,16 @@ class Mark:
 class Strip:
     """Verdicts of an HD arm: claims down, settings of hypergrad_lr across.
 
-    `settings` are written levels; `rows` hold a claim with one mark a setting (None: not judged).
-    A claim about the arm as a whole has one mark for all settings.
+    `settings` are written levels, `tested` is the one that was fixed beforehand, if any; `rows`
+    hold a claim with one mark a setting (None: not judged). A claim about the arm as a whole has
+    one mark for all settings.
     """
 
     arm: str
     label: str
     joint: str | None
     settings: tuple[str, ...]
+    tested: str | None
     rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
 
 
@@ -63,11 +65,19 @@ def strip(found: Verdict, arm: Arm) -> Strip | None:
         found.label,
         str(joint["verdict"].iloc[0]) if len(joint) else None,
         tuple(level(float(value)) for value in levels),
+        _tested(rows),
         tuple(
             (f"{name} {claim}", _marks(rows[rows["part"] == name], levels))
             for name, claim in zip(claims["part"], claims["claim"], strict=True)
         ),
     )
+
+
+def _tested(rows: pd.DataFrame) -> str | None:
+    if "hypergrad_lr" not in rows:
+        return None
+    chosen = rows.loc[rows["primary"], "hypergrad_lr"].dropna()
+    return level(float(chosen.iloc[0])) if len(chosen) else None
 
 
 def _marks(rows: pd.DataFrame, levels: list[float]) -> tuple[Mark | None, ...]:

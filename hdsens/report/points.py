@@ -68,8 +68,15 @@ def other_settings(points: pd.DataFrame, factors: Sequence[str]) -> list[dict[st
 
 def factors_of(points: pd.DataFrame) -> list[str]:
     """Names of the factor columns: those between the labels and the counts."""
-    columns = list(points.columns)
-    return columns[columns.index("baseline") + 1 : columns.index("n_seeds")]
+    return factors_between(points, "baseline", "n_seeds")
+
+
+def factors_between(frame: pd.DataFrame, before: str, after: str) -> list[str]:
+    """Names of the columns between two others; none where there are no columns."""
+    columns = [str(column) for column in frame.columns]
+    if before not in columns or after not in columns:
+        return []
+    return columns[columns.index(before) + 1 : columns.index(after)]
 
 
 def point_of_cells(cells: pd.DataFrame, points: pd.DataFrame) -> pd.Series[int]:

@@ -71,6 +71,7 @@ class ResultView:
     key: str
     study: Study
     question: str
+    has_hd: bool
     account: Accounting
     how_far: str | None
     cost: str
@@ -99,6 +100,7 @@ def view(results: Results, key: str) -> ResultView:
         key=key,
         study=study,
         question=words.question(study),
+        has_hd=any(arm.hypergrad_lr is not None for arm in study.arms),
         account=account,
         how_far=words.how_far(account),
         cost=words.cost(cells),
