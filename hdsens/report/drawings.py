@@ -22,7 +22,7 @@ from hdsens.report.words import curve_text
 from hdsens.study import Arm
 
 CURVE_SIZE = (4.2, 2.95)
-ALONE_SIZE = (6.0, 3.9)  # a family alone has the width of the page
+ALONE_SIZE = (4.9, 3.2)  # a family alone has the width of the page
 PATH_SIZE = (3.1, 2.5)
 MAX_PANELS = 6
 
@@ -86,6 +86,8 @@ def heatmap_drawings(
         for arm, fixed, rows in cuts
         if len(rows)
     ]
+    if not maps:
+        return
     scale = heatmap.color_scale([shown for _, _, shown in maps], measure)
     for arm, fixed, shown in maps:
         figure = new_figure(*heatmap.size(shown))
