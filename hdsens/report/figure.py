@@ -125,6 +125,6 @@ def _open_tag(svg: str, title: str) -> str:
     text = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     new = (
         f'<svg viewBox="{box[1]}" role="img" aria-label="{text}"'
-        f' style="width:100%;max-width:{width:.0f}px" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f' style="width:{width:.0f}px;max-width:100%" xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
     return new + svg[len(tag) :].strip()

@@ -12,6 +12,7 @@ from hdsens.report.text import interval, level
 from hdsens.store import Results
 from hdsens.study import Arm
 
+MOST_COLUMNS = 8
 MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 
@@ -39,6 +40,16 @@ class Strip:
     settings: tuple[str, ...]
     tested: str | None
     rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
+
+    @property
+    def counts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Claims with how many settings have each mark, where there are too many to show."""
+        if len(self.settings) <= MOST_COLUMNS:
+            return ()
+        return tuple(
+            (claim, tuple(sum(m is not None and m.verdict == v for m in marks) for v in MARKS))
+            for claim, marks in self.rows
+        )
 
 
 def judge(results: Results, metric: str) -> Verdict | str:

@@ -193,6 +193,11 @@ BROKEN = {
         {"missing": range(6)},
         "No verdict on hd: no cell has a baseline cell",
     ),
+    "base alone": (
+        study(SGD, HD),
+        {"missing": range(12, 10_000)},
+        "No verdict on hd: no cell has a baseline cell to compare with",
+    ),
     "pilot seeds": (study(SGD, HD, protocol={"pilot_seeds": [7, 8]}), {}, "2 pilot seeds"),
     "other factors": (
         study(

@@ -20,6 +20,7 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
+from hdsens.report import render
 from hdsens.report.answer import answers, confirmed, loss_words
 from hdsens.report.criteria import criteria
 from hdsens.report.curves import loss_curves, thin
@@ -194,6 +195,18 @@ def test_the_fixed_setting_is_told_part_by_part(partial: Results) -> None:
         "Not settled: at hypergrad_lr 0.01, fixed beforehand, whether sgd_hd depends much less on"
         " lr than sgd, works from lr = 0, is never worse than sgd and is no harder to tune is open."
     )
+
+
+def test_many_settings_are_counted_instead_of_shown_one_by_one() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    arms[1]["hypergrad_lr"] = [10.0**-e for e in range(9)]
+    shown = results(paper_study(arms=arms, seeds=2))
+    (strip,) = Page(render([shown])).named("strip")
+    parts = verdict(shown.cells).parts
+    for row in strip.dicts():
+        own = parts.loc[parts["part"] == row.pop("claim")[:2], "verdict"].value_counts()
+        assert {kind: int(n) for kind, n in row.items()} == {k: own.get(k, 0) for k in row}
+    assert len(strip.rows) == 4
 
 
 def test_thresholds_on_the_page_are_those_of_the_study(
