@@ -132,15 +132,15 @@ def draw_loss_curves(
         _draw_curve(ax, curve, axis, color, palette.paper)
     if math.isfinite(initial):
         ax.axhline(initial, color=palette.muted, lw=0.8, ls=(0, (1, 2)), zorder=1)
-        above: dict[str, Any] = {
-            "xytext": (-2, 2),
-            "textcoords": "offset points",
-            "ha": "right",
-            "fontsize": 7,
-        }
-        place = (1.0, initial)
+        beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "fontsize": 7}
         ax.annotate(
-            "untrained", place, xycoords=ax.get_yaxis_transform(), color=palette.muted, **above
+            "un-\ntrained",
+            (1.0, initial),
+            xycoords=ax.get_yaxis_transform(),
+            va="center",
+            linespacing=0.9,
+            color=palette.muted,
+            **beside,
         )
     bare(ax)
     ax.grid(axis="y", color=palette.rule, lw=0.6)

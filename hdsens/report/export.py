@@ -65,6 +65,8 @@ def _styled(drawings: Iterator[Drawing]) -> Iterator[Axes]:
             drawing = next(drawings, None)
         if drawing is None:
             return
+        if not drawing.figure.legends:  # else the legend names what is shown
+            drawing.figure.suptitle(drawing.title, x=0.01, ha="left", fontsize=9)
         yield drawing.figure.axes[0]
 
 

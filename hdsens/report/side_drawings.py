@@ -34,6 +34,8 @@ def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
         return
     figure = new_figure(WIDTH, HEIGHT)
     tuning.draw_tuning(figure.subplots(), rows, family, palette=palette)
+    if len(family.arms) > 1:
+        family_legend(figure.axes[0], len(family.arms))
     words = f"Expected best regret by settings tried. {tuning.tuning_text(rows, family)}."
     grid = ": lr for the base arm (dashed), lr and hypergrad_lr for HD" if family.others else ""
     note = (
@@ -82,6 +84,9 @@ def pair_drawings(evidence: Evidence, family: Family, palette: Palette) -> Itera
     figure = new_figure(WIDTH, HEIGHT)
     label = METRICS[evidence.metric]
     seed_pairs.draw_seed_pairs(figure.subplots(), rows, label=label, palette=palette)
+    settings = len(rows[["arm", "hypergrad_lr"]].drop_duplicates())
+    if 1 < settings <= MAX_ROWS:
+        family_legend(figure.axes[0], settings)
     words = f"{label.capitalize()} of HD against its baseline. {seed_pairs.seed_pairs_text(rows)}."
     note = (
         "A dot is one seed at one lr in both arms; below the line HD is better. Diamonds: lr = 0;"
