@@ -249,7 +249,7 @@ def compact(results: Path | str) -> None:
 @click.option("--figures", type=FOLDER, help="Also write every figure there: SVG, PNG and PDF.")
 @click.option("--tables", type=FOLDER, help="Also write every table there: CSV and Markdown.")
 @click.option(
-    "--against", type=FOLDER, help="Earlier results of the study; the page says what changed."
+    "--against", type=RESULTS, help="Earlier results of the study; the page says what changed."
 )
 def report(
     results: tuple[Path | str, ...],
