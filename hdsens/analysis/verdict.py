@@ -77,7 +77,7 @@ class Verdict:
         """What a notebook shows: the parts, one row a task and setting."""
         names = list(self.parts.columns)
         labels = names[: names.index("claim") + 1]
-        head = [*labels, "verdict", "effect", "lower", "upper", "n_seeds", "decided_by"]
+        head = [*labels, "verdict", "quantity", "effect", "lower", "upper", "n_seeds", "decided_by"]
         shown = self.parts.reindex(columns=head).dropna(axis="columns", how="all")
         rows = shown.itertuples(index=False)
         return html_table(f"Verdict ({self.label}); {self.account}", [str(c) for c in shown], rows)

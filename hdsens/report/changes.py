@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from hdsens.report.comparison import Comparison
 from hdsens.report.points import factors_between
@@ -21,8 +20,8 @@ class ChangeView:
     outcomes: Table
 
 
-def change_view(found: Comparison, before: Path) -> ChangeView:
-    """The comparison with the results in the folder `before`."""
+def change_view(found: Comparison, before: str) -> ChangeView:
+    """The comparison with the results in `before`."""
     counts = found.points["outcome"].value_counts()
     kinds = [f"{counts.get(kind, 0):,} {kind}" for kind in ("equal", "within noise", "changed")]
     said = f"{count(len(found.points), 'point')} in both: {join(kinds)}."
@@ -34,7 +33,7 @@ def change_view(found: Comparison, before: Path) -> ChangeView:
     columns = ("before", "after", "change", "noise", "n_seeds")
     places = [*factors_between(found.outcomes, "cell_id", "before")]
     return ChangeView(
-        str(before),
+        before,
         said,
         table(changed.loc[order], labels, columns),
         table(found.outcomes, [*places, "before", "after"], ()),

@@ -58,8 +58,8 @@ def criteria(protocol: Protocol | None) -> tuple[Criterion, ...]:
             "C4",
             "Is it no harder to tune?",
             f"The best of k settings tried at random loses less than {tuning} more than the"
-            f" baseline's best of k, for the k up to {MOST_DRAWS} that were examined (upper ends),"
-            " and learns something.",
+            f" baseline's best of k, at every k up to {MOST_DRAWS} (upper ends), and the arm learns"
+            " something.",
             f"It loses more than {tuning} more at one of these k (lower end, Holm).",
         ),
     )

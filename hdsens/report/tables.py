@@ -29,6 +29,7 @@ COLUMNS = {
     "loss_low": ("lowest", "loss of the best seed, nats"),
     "loss_high": ("highest", "loss of the worst seed, nats"),
     "effect": ("effect", "in units of regret; the interval that decides"),
+    "quantity": ("what was measured", "r is regret, R its mean over the nonzero lr"),
     "check_effect": ("second condition", "G for C1, share diverged for C2"),
     "p_refuted": ("p against", "smallest adjusted p-value of the opposite"),
     "decided_by": ("decided by", ""),
@@ -46,7 +47,7 @@ IN_NATS = (
     *("loss_mean", "loss_low", "loss_high", "lr_sensitivity", "excess_loss"),
     *("before", "after", "change", "noise"),
 )
-AS_WRITTEN = ("best_level", "decided_by")
+AS_WRITTEN = ("best_level", "decided_by", "quantity")
 BOUNDS = {"effect": ("lower", "upper"), "check_effect": ("check_lower", "check_upper")}
 SENSITIVITY = (
     "regret_mean",
@@ -63,7 +64,7 @@ SENSITIVITY = (
     "n_failed",
     "n_missing",
 )
-PARTS = ("effect", "check_effect", "p_refuted", "n_seeds", "decided_by")
+PARTS = ("quantity", "effect", "check_effect", "p_refuted", "n_seeds", "decided_by")
 REGRET = (
     "regret_mean",
     "regret_median",
