@@ -196,7 +196,7 @@ BROKEN = {
     "base alone": (
         study(SGD, HD),
         {"missing": range(12, 10_000)},
-        "No verdict on hd: no cell has a baseline cell to compare with",
+        "No verdict on hd: its cells have no result",
     ),
     "pilot seeds": (study(SGD, HD, protocol={"pilot_seeds": [7, 8]}), {}, "2 pilot seeds"),
     "other factors": (
@@ -271,12 +271,13 @@ def test_page_says_what_changed_since_earlier_results() -> None:
 
 
 def test_notebooks_show_studies_results_and_verdicts(partial: Results) -> None:
-    evil = paper_study(name="a<b>")
+    evil = study({**SGD, "name": "s<b>gd"}, HD | {"baseline": "s<b>gd"}, name="a<b>")
     tables = [evil, replace(partial, study=evil), verdict(partial.cells)]
     html = [shown._repr_html_() for shown in tables]
     assert all("<b>" not in text and text.startswith("<table>") for text in html)
-    assert "<td>sgdn_hd</td><td>SGDHD</td><td>sgdn</td>" in html[0]
+    assert "<td>hd</td><td>SGDHD</td><td>s&lt;b&gt;gd</td>" in html[0]
     counts = partial.cells.loc[partial.cells["arm"] == "sgd", "outcome"].value_counts()
     own = [counts.get(name, 0) for name in ("completed", "diverged", "failed")]
-    assert "<td>sgd</td>" + "".join(f"<td>{n}</td>" for n in own) in html[1]
+    cells = partial._repr_html_()
+    assert "<td>sgd</td>" + "".join(f"<td>{n}</td>" for n in own) in cells
     assert html[2].count("<tr>") == 1 + len(verdict(partial.cells).parts)

@@ -25,7 +25,7 @@ from hdsens.report.answer import answers, confirmed, loss_words
 from hdsens.report.criteria import criteria
 from hdsens.report.curves import loss_curves, thin
 from hdsens.report.families import families
-from hdsens.report.good_levels import levels_of
+from hdsens.report.good_levels import Levels, levels_of
 from hdsens.report.heatmap import heatmap
 from hdsens.report.points import family_points, point_table
 from hdsens.report.reach import reaches, reaches_text
@@ -418,6 +418,8 @@ def test_good_levels_are_those_with_a_regret_of_at_most_five_percent(partial: Re
             own = own[own["hypergrad_lr"] == one.hypergrad_lr]
         good = own.loc[own["regret_mean"] <= 0.05, "lr"]
         assert one.lr[one.good].tolist() == good.tolist()
+    edge = np.array([0.05, 0.0501])
+    assert Levels("x", None, np.ones(2), edge, edge > 1).good.tolist() == [True, False]
 
 
 def test_bars_say_the_importance_of_each_factor(partial: Results, partial_html: str) -> None:
