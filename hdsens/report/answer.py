@@ -14,7 +14,7 @@ from hdsens.study import Arm
 FEWEST_SEEDS = 3  # two give intervals that are a dozen standard errors wide
 FEW_SEEDS = 5
 START = {"supported": "Yes", "refuted": "No", "inconclusive": "Not settled"}
-SAYING = {  # part -> what it says where it is supported, refuted, and after "whether it"
+SAYING = {  # part -> what an arm does where it is supported (and is asked where open), refuted
     "C1": ("depends much less on lr than {}", "does not depend much less on lr than {}"),
     "C2": ("works from lr = 0", "does not work from lr = 0"),
     "C3": ("is never worse than {}", "is worse than {} at some lr"),
@@ -31,11 +31,9 @@ def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[s
         names = join([arm.name for arm in family.arms])
         return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
     if family.base is None or not family.others:
-        said = [text for arm in family.arms for text in _alone(rows, arm.name)]
-    else:
-        said = [text for arm in family.others for text in _of_arm(arm, judged)]
-        said += _losses(rows, family.base.name, family.others, judged)
-    return said
+        return [text for arm in family.arms for text in _alone(rows, arm.name)]
+    said = [text for arm in family.others for text in _of_arm(arm, judged)]
+    return [*said, *_losses(rows, family.base.name, family.others, judged)]
 
 
 def _alone(rows: pd.DataFrame, name: str) -> list[str]:
@@ -46,11 +44,9 @@ def _alone(rows: pd.DataFrame, name: str) -> list[str]:
     widths = known["decades_within_5pct"].dropna().sort_values().tolist()
     said = []
     if widths:
-        ends = join([f"{width:.3g}" for width in dict.fromkeys((widths[0], widths[-1]))])
-        said.append(
-            f"{name} stays within 5% of its best over {ends.replace(' and ', ' to ')}"
-            f" {'decade' if widths[-1] == widths[0] == 1 else 'decades'} of lr."
-        )
+        ends = " to ".join(f"{width:.3g}" for width in dict.fromkeys((widths[0], widths[-1])))
+        noun = "decade" if ends == "1" else "decades"
+        said.append(f"{name} stays within 5% of its best over {ends} {noun} of lr.")
     best = [level(value) for value in dict.fromkeys(known["best_level"].dropna())]
     at = f" The best lr is {best[0]}." if len(best) == 1 else ""
     return [*said, f"Averaged over the lr tried, {name} loses {_range(known)}.{at}"]
