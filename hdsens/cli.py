@@ -253,8 +253,15 @@ def compact(results: Path | str) -> None:
 @click.option("--out", type=FOLDER, help="HTML file.  [default: report.html in the first folder]")
 @click.option("--figures", type=FOLDER, help="Also write every figure there: SVG, PNG and PDF.")
 @click.option("--tables", type=FOLDER, help="Also write every table there: CSV and Markdown.")
+@click.option(
+    "--against", type=RESULTS, help="Earlier results of the study; the page says what changed."
+)
 def report(
-    results: tuple[Path | str, ...], out: Path | None, figures: Path | None, tables: Path | None
+    results: tuple[Path | str, ...],
+    out: Path | None,
+    figures: Path | None,
+    tables: Path | None,
+    against: Path | str | None,
 ) -> None:
     """Write the report of one or several results folders: one HTML file that opens from disk.
 
@@ -263,20 +270,24 @@ def report(
       hdsens report results/quickstart
       hdsens report results/logreg results/mlp --out both.html
       hdsens report results/quickstart --figures figures --tables tables
+      hdsens report results/quickstart_new_code --against results/quickstart
     """
     from hdsens.report import render, write_figures, write_report, write_tables
     from hdsens.store import Store, read_results
 
+    if against is not None and len(results) > 1:
+        raise InputError("--against", "needs one RESULTS", len(results), "report them one by one")
     read = [read_results(folder) for folder in results]
+    earlier = None if against is None else read_results(against)
     try:
         if figures is not None:
             write_figures(read, figures)
         if tables is not None:
             write_tables(read, tables)
         if out is not None:
-            click.echo(write_report(read, out))
+            click.echo(write_report(read, out, against=earlier))
         else:
-            click.echo(Store(results[0]).write_page(render(read)))
+            click.echo(Store(results[0]).write_page(render(read, against=earlier)))
     except OSError as error:
         raise _unwritable(error, out or results[0]) from None
 

@@ -44,6 +44,7 @@ from hdsens.fields import (
     Validation,
 )
 from hdsens.levels import Level, NonNegativeLevels, OtherLevels
+from hdsens.notebook import html_table
 from hdsens.rules import RESULT_COLUMNS, check_plain, explain, rule_broken
 
 MAX_CELLS = 2_000_000
@@ -183,6 +184,17 @@ class Study(Table):
     stop: Stop = Stop()
     protocol: Protocol | None = None
     arms: Annotated[tuple[Arm, ...], Field(min_length=1), FewArms]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the arms with the levels of their factors."""
+        factors = list(dict.fromkeys(name for arm in self.arms for name in arm.factor_levels))
+        rows = [
+            [arm.name, arm.optimizer, arm.baseline]
+            + [", ".join(_short(v) for v in arm.factor_levels.get(name, ())) for name in factors]
+            for arm in self.arms
+        ]
+        caption = f"{self.name}: {self.task.label}, seeds {', '.join(map(str, self.seeds))}"
+        return html_table(caption, ["arm", "optimizer", "baseline", *factors], rows)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -349,3 +361,7 @@ def _check_protocol(protocol: Protocol, study: Study) -> None:
                     part=part,
                     remedy="add the level to the arm or name another",
                 )
+
+
+def _short(level: Level) -> str:
+    return f"{level:g}" if isinstance(level, float) else str(level)

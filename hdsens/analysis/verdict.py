@@ -41,6 +41,7 @@ from hdsens.analysis.regret import (
 from hdsens.analysis.tunability import arm_grids
 from hdsens.analysis.wording import CLAIMS, in_words
 from hdsens.errors import InputError
+from hdsens.notebook import html_table
 
 UNIT = "normalised regret: 0 as good as tuned, 1 as bad as untrained"
 BETA = "hypergrad_lr"
@@ -71,6 +72,15 @@ class Verdict:
     def __str__(self) -> str:
         """Tell the verdict in lines of text: the tested settings, or all where none was fixed."""
         return in_words(self.parts, self.joint, self.label, self.deviations, self.account)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the parts, one row a task and setting."""
+        names = list(self.parts.columns)
+        labels = names[: names.index("claim") + 1]
+        head = [*labels, "verdict", "quantity", "effect", "lower", "upper", "n_seeds", "decided_by"]
+        shown = self.parts.reindex(columns=head).dropna(axis="columns", how="all")
+        rows = shown.itertuples(index=False)
+        return html_table(f"Verdict ({self.label}); {self.account}", [str(c) for c in shown], rows)
 
 
 def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss") -> Verdict:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from hdsens.report.points import point_of_cells
+from hdsens.report.trajectories import until_one_ends
 from hdsens.store import Results
 
 MAX_CELLS = 1000
@@ -24,7 +25,8 @@ def closer_data(results: Results, points: pd.DataFrame) -> Markup:
     """JSON for a `<script>` element: the study, the points of the grid, and their curves.
 
     Up to `MAX_CELLS` cells there is a curve a cell; beyond, a curve a point, the median over its
-    seeds, and of more than `MAX_POINTS` points an even choice. Curves are thinned by step.
+    seeds up to where the first of them ends, and of more than `MAX_POINTS` points an even choice.
+    Curves are thinned by step.
 
     Args:
         results: the study with its cells and traces.
@@ -82,6 +84,7 @@ def _curves(cells: pd.DataFrame, traces: pd.DataFrame, by: str) -> dict[str, Any
         cells[["cell_id", "point"]], on="cell_id"
     )
     if by == "point":
+        rows = until_one_ends(rows, cells, "point")
         rows = rows.groupby(["point", "step"], as_index=False)[["lr", "batch_loss"]].median()
     groups = rows.groupby(by, sort=False)
     length = int(np.clip(NUMBERS // max(groups.ngroups, 1), FEWEST, MOST))

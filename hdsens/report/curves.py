@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from hdsens.report.families import Family
-from hdsens.report.figure import bare, plain_ticks
+from hdsens.report.figure import bare, plain_log
 from hdsens.report.level_axis import LevelAxis, draw_level_axis, level_axis
 from hdsens.report.palette import PRINT, Palette
 from hdsens.report.text import level
@@ -33,7 +32,8 @@ class Curve:
     """An arm at one level of hypergrad_lr (None for a base arm), over lr.
 
     All arrays are (n_levels,), by rising lr: mean, lowest and highest capped loss over seeds,
-    seeds with a result, seeds that diverged.
+    seeds with a result, seeds that diverged, and whether none did better than untrained though one
+    completed.
     """
 
     arm: str
@@ -44,6 +44,7 @@ class Curve:
     high: NDArray[np.float64]
     n_seeds: NDArray[np.int64]
     n_diverged: NDArray[np.int64]
+    untrained: NDArray[np.bool_]
 
     @property
     def name(self) -> str:
@@ -66,19 +67,29 @@ def loss_curves(rows: pd.DataFrame, family: Family) -> tuple[Curve, ...]:
         rows: of `point_table`, one for each lr, arm and hypergrad_lr.
         family: its arms decide the order.
     """
-    curves = []
+    return tuple(_curve(arm, value, group) for arm, value, group in settings_of(rows, family))
+
+
+def settings_of(
+    rows: pd.DataFrame, family: Family
+) -> Iterator[tuple[str, float | None, pd.DataFrame]]:
+    """Arm, level of hypergrad_lr (None for a base arm) and their rows by rising lr, base first."""
     for arm in family.arms:
         own = rows[rows["arm"] == arm.name]
         for value, group in own.groupby("hypergrad_lr", dropna=False, sort=True):
-            curves.append(_curve(arm.name, value, group.sort_values("lr")))
-    return tuple(curves)
+            known = None if pd.isna(value) else float(str(value))
+            yield arm.name, known, group.sort_values("lr")
 
 
-def _curve(arm: str, hypergrad_lr: Any, group: pd.DataFrame) -> Curve:
-    real = {c: group[c].to_numpy(np.float64) for c in ("lr", "loss_mean", "loss_low", "loss_high")}
-    whole = {c: group[c].to_numpy(np.int64) for c in ("n_seeds", "n_diverged")}
-    value = None if pd.isna(hypergrad_lr) else float(hypergrad_lr)
-    return Curve(arm, value, *real.values(), *whole.values())
+def _curve(arm: str, hypergrad_lr: float | None, group: pd.DataFrame) -> Curve:
+    lr, mean, low, high = (
+        group[c].to_numpy(np.float64) for c in ("lr", "loss_mean", "loss_low", "loss_high")
+    )
+    n_seeds, n_diverged, n_untrained = (
+        group[c].to_numpy(np.int64) for c in ("n_seeds", "n_diverged", "n_untrained")
+    )
+    untrained = (n_untrained > 0) & (n_untrained + n_diverged == n_seeds)
+    return Curve(arm, hypergrad_lr, lr, mean, low, high, n_seeds, n_diverged, untrained)
 
 
 def thin(curves: Sequence[Curve], most: int = MAX_CURVES) -> tuple[Curve, ...]:
@@ -111,22 +122,32 @@ def draw_loss_curves(
     """Draw mean loss against lr, bands from the lowest to the highest seed.
 
     lr = 0 stands apart, behind a break; a cross marks points where a seed diverged (its loss counts
-    as the untrained one, the dotted line).
+    as the untrained one, the dotted line); a hollow point is no better than untrained.
     """
     limits = limits or loss_limits(curves, initial)
     _loss_scale(ax, limits)
     axis = level_axis(np.concatenate([c.lr for c in curves]))
-    colors = _colors(curves, palette)
+    colors = family_colors([c.hypergrad_lr for c in curves], palette)
     for curve, color in zip(curves, colors, strict=True):
-        _draw_curve(ax, curve, axis, color)
+        _draw_curve(ax, curve, axis, color, palette.paper)
     if math.isfinite(initial):
         ax.axhline(initial, color=palette.muted, lw=0.8, ls=(0, (1, 2)), zorder=1)
+        beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "fontsize": 7}
+        ax.annotate(
+            "un-\ntrained",
+            (1.0, initial),
+            xycoords=ax.get_yaxis_transform(),
+            va="center",
+            linespacing=0.9,
+            color=palette.muted,
+            **beside,
+        )
     bare(ax)
     ax.grid(axis="y", color=palette.rule, lw=0.6)
     ax.set_axisbelow(True)
     draw_level_axis(ax, axis, "initial lr")
     ax.set_ylabel(f"{label} (nats)")
-    _legend(ax, len(curves))
+    family_legend(ax, len(curves))
     return ax
 
 
@@ -135,23 +156,23 @@ def _loss_scale(ax: Axes, limits: tuple[float, float]) -> None:
     if low > 0 and high / low >= LOG_FROM_RATIO:
         ax.set_yscale("log")
         ax.set_ylim(low / 1.3, high * 1.45)
-        ax.yaxis.set_major_formatter(plain_ticks)
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        plain_log(ax.yaxis, low, high)
     else:
         margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
         ax.set_ylim(low - margin, high + 1.8 * margin)
 
 
-def _colors(curves: Sequence[Curve], palette: Palette) -> list[str]:
-    others = [c for c in curves if c.hypergrad_lr is not None]
-    shares = iter(np.linspace(0, 1, len(others)) if len(others) > 1 else [0.75])
+def family_colors(levels: Sequence[float | None], palette: Palette) -> list[str]:
+    """A colour a setting: the base arm's where the level is None, else one of the ramp."""
+    n = sum(value is not None for value in levels)
+    shares = iter(np.linspace(0, 1, n) if n > 1 else [0.75])
     return [
-        palette.base if c.hypergrad_lr is None else palette.ramp("hd", float(next(shares)))
-        for c in curves
+        palette.base if value is None else palette.ramp("hd", float(next(shares)))
+        for value in levels
     ]
 
 
-def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, color: str) -> None:
+def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, color: str, paper: str) -> None:
     x = axis.positions(curve.lr)
     base = curve.hypergrad_lr is None
     line: dict[str, Any] = {"color": color, **(BASE_LINE if base else HD_LINE)}
@@ -164,11 +185,14 @@ def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, color: str) -> None:
     zero = ~positive
     ax.vlines(x[zero], curve.low[zero], curve.high[zero], color=color, lw=4, alpha=0.25)
     ax.plot(x[zero], curve.mean[zero], ls="none", **dots)
+    hollow = dots | {"mfc": paper, "zorder": dots["zorder"] + 0.5}
+    ax.plot(x[curve.untrained], curve.mean[curve.untrained], ls="none", **hollow)
     lost = curve.n_diverged > 0
     ax.plot(x[lost], curve.mean[lost], color=color, ls="none", marker="x", ms=9, mew=1.3, zorder=5)
 
 
-def _legend(ax: Axes, n: int) -> None:
+def family_legend(ax: Axes, n: int) -> None:
+    """Names of `n` settings above the plot."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     columns = min(n, 2) if n <= 4 else 3

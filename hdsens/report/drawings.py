@@ -6,21 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdsens.report import curves, heatmap, trajectories, tuning
+from hdsens.report import curves, heatmap, trajectories
 from hdsens.report.evidence import Evidence
 from hdsens.report.families import Family
 from hdsens.report.figure import new_figure
 from hdsens.report.measures import Measure
 from hdsens.report.palette import Palette
 from hdsens.report.points import METRICS, family_points
-from hdsens.report.text import count, level, number
+from hdsens.report.text import count, level
 from hdsens.report.words import curve_text
 from hdsens.study import Arm
 
-CURVE_SIZE = (4.2, 3.3)
+CURVE_SIZE = (4.2, 2.95)
+ALONE_SIZE = (4.9, 3.2)  # a family alone has the width of the page
 PATH_SIZE = (3.1, 2.5)
 MAX_PANELS = 6
 
@@ -52,7 +54,7 @@ def curve_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
     shown = curves.loss_curves(rows, family)
     few = curves.thin(shown)
     label = METRICS[evidence.metric]
-    figure = new_figure(*CURVE_SIZE)
+    figure = new_figure(*(CURVE_SIZE if len(evidence.families) > 1 else ALONE_SIZE))
     curves.draw_loss_curves(
         figure.subplots(),
         few,
@@ -80,8 +82,12 @@ def heatmap_drawings(
         for fixed in evidence.settings[:MAX_PANELS]
     ]
     maps = [
-        (arm, fixed, heatmap.heatmap(rows, base, "value")) for arm, fixed, rows in cuts if len(rows)
+        (arm, fixed, heatmap.heatmap(rows, base, "value", capped=measure.capped))
+        for arm, fixed, rows in cuts
+        if len(rows)
     ]
+    if not maps:
+        return
     scale = heatmap.color_scale([shown for _, _, shown in maps], measure)
     for arm, fixed, shown in maps:
         figure = new_figure(*heatmap.size(shown))
@@ -102,11 +108,14 @@ def heatmap_text(shown: heatmap.Heatmap, scale: heatmap.Scale) -> str:
     if shown.value.size > heatmap.MAX_NUMBERED:
         return f"{scale.label}, {shown.value.shape[0]} by {shown.value.shape[1]} points."
     heads = [heatmap.BASE if c is None else f"hypergrad_lr {level(c)}" for c in shown.columns]
+    untrained = np.where(shown.untrained, " (no better than untrained)", "")
     lines = []
     for i, lr in enumerate(shown.lr):
         cells = [
-            f"{head} {scale.write(value) if state == 'completed' else state}"
-            for head, value, state in zip(heads, shown.value[i], shown.state[i], strict=True)
+            f"{head} {scale.write(value) if state == 'completed' else state}{note}"
+            for head, value, state, note in zip(
+                heads, shown.value[i], shown.state[i], untrained[i], strict=True
+            )
         ]
         lines.append(f"lr {level(lr)}: {', '.join(cells)}")
     return f"{scale.label}. {'. '.join(lines)}."
@@ -122,13 +131,17 @@ def path_drawings(evidence: Evidence, family: Family, palette: Palette) -> Itera
 def _paths_of_arm(evidence: Evidence, arm: Arm, palette: Palette) -> Iterator[Drawing]:
     paths = _paths(evidence, arm)
     limits = trajectories.lr_limits([path for _, group in paths for path in group])
+    last = int(evidence.results.traces["step"].max())
     for hypergrad_lr, group in paths:
         title = f"{arm.name}, hypergrad_lr {level(hypergrad_lr)}"
-        ends = [f"from {level(p.initial_lr)} to {number(float(p.lr[-1]))}" for p in group]
         figure = new_figure(*PATH_SIZE)
-        trajectories.draw_lr_paths(figure.subplots(), group, limits=limits, palette=palette)
+        trajectories.draw_lr_paths(
+            figure.subplots(), group, limits=limits, last_step=last, palette=palette
+        )
+        ends = [trajectories.path_words(path) for path in group]
         words = f"Learning rate over training, {title}: {'; '.join(ends)}."
-        yield Drawing(figure, title, words, at(evidence.settings[0]))
+        notes = (at(evidence.settings[0]), trajectories.lost_words(group))
+        yield Drawing(figure, title, words, "; ".join(text for text in notes if text))
 
 
 def _paths(evidence: Evidence, arm: Arm) -> list[tuple[float, tuple[trajectories.Path, ...]]]:
@@ -150,16 +163,3 @@ def _spread(levels: Sequence[float]) -> list[float]:
         return list(levels)
     last = len(levels) - 1
     return [levels[round(i * last / (MAX_PANELS - 1))] for i in range(MAX_PANELS)]
-
-
-def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
-    """Expected best regret: one drawing, where a grid has more than one setting to try."""
-    if not len(evidence.tuning):
-        return
-    rows = family_points(evidence.tuning, family).dropna(subset="best")
-    if not len(rows) or rows["draws"].max() < 2:
-        return
-    figure = new_figure(*PATH_SIZE)
-    tuning.draw_tuning(figure.subplots(), rows, family, palette=palette)
-    words = f"Expected best regret by settings tried. {tuning.tuning_text(rows, family)}."
-    yield Drawing(figure, " and ".join(arm.name for arm in family.arms), words)

@@ -8,12 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.analysis import Verdict, accounting, sensitivity_table, tunability_curve
+from hdsens.analysis import (
+    Verdict,
+    accounting,
+    importance,
+    sensitivity_table,
+    steps_to_target_table,
+    tunability_curve,
+)
 from hdsens.report.curves import loss_curves, loss_limits
 from hdsens.report.families import Family, families
 from hdsens.report.judgement import judge
 from hdsens.report.measures import Measure, measures
 from hdsens.report.points import family_points, other_settings, shown_metrics
+from hdsens.report.seed_pairs import seed_pairs
 from hdsens.store import Results
 
 
@@ -25,7 +33,8 @@ class Evidence:
         metric: the loss that the report is about.
         factors: names of the factors, lr first.
         measures: what a heatmap can show; the first is `metric`.
-        sensitivity, tuning: tables of the analysis.
+        sensitivity, tuning, importance: tables of the analysis; steps: by target.
+        pairs: of `seed_pairs`.
         judged: the verdict, or why there is none.
         settings: combinations of the factors besides lr and hypergrad_lr; pictures that show only
             one of them show the first.
@@ -39,6 +48,9 @@ class Evidence:
     measures: tuple[Measure, ...]
     sensitivity: pd.DataFrame
     tuning: pd.DataFrame
+    importance: pd.DataFrame
+    steps: Mapping[str, pd.DataFrame]
+    pairs: pd.DataFrame
     judged: Verdict | str
     settings: tuple[Mapping[str, Any], ...]
     families: tuple[Family, ...]
@@ -81,6 +93,9 @@ def gather(results: Results) -> Evidence | None:
         measures=found,
         sensitivity=sensitivity_table(cells, metric),
         tuning=tunability_curve(cells, metric),
+        importance=importance(cells, metric),
+        steps={target: steps_to_target_table(cells, target) for target in study.targets},
+        pairs=seed_pairs(cells, metric),
         judged=judge(results, metric),
         settings=tuple(settings),
         families=present,

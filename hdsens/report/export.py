@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axes import Axes
 
 from hdsens.analysis import Verdict
 from hdsens.report.drawings import (
@@ -15,12 +16,13 @@ from hdsens.report.drawings import (
     curve_drawings,
     heatmap_drawings,
     path_drawings,
-    tuning_drawings,
 )
 from hdsens.report.evidence import Evidence, gather
 from hdsens.report.families import Family
 from hdsens.report.figure import style
 from hdsens.report.palette import PRINT
+from hdsens.report.points import EXTRA
+from hdsens.report.side_drawings import SIDES
 from hdsens.store import Results
 
 FORMATS = ("svg", "png", "pdf")
@@ -38,14 +40,34 @@ def write_figures(
     folder.mkdir(parents=True, exist_ok=True)
     kinds = tuple(formats)
     paths: list[Path] = []
-    with style(PRINT), mpl.rc_context({"svg.hashsalt": "hdsens"}):
-        for evidence in _evidence(results):
-            for family in evidence.families:
-                start = f"{evidence.results.study.name}-{family.name}"
-                for kind, drawings in _kinds(evidence, family):
-                    for i, drawing in enumerate(drawings, 1):
-                        paths += _save(drawing, folder / _slug(f"{start}-{kind}-{i}"), kinds)
+    for name, ax in figures(results):
+        paths += _save(ax, folder / name, kinds)
     return tuple(paths)
+
+
+def figures(results: Sequence[Results]) -> Iterator[tuple[str, Axes]]:
+    """Every figure of the report of `results`, by the name of its file, to change or to save.
+
+    The Axes' figure is `ax.figure`; it belongs to no window. Figures are drawn one at a time.
+    """
+    for evidence in _evidence(results):
+        for family in evidence.families:
+            start = f"{evidence.results.study.name}-{family.name}"
+            for kind, drawings in _kinds(evidence, family):
+                for i, ax in enumerate(_styled(drawings), 1):
+                    yield _slug(f"{start}-{kind}-{i}"), ax
+
+
+def _styled(drawings: Iterator[Drawing]) -> Iterator[Axes]:
+    """Draw under the report's style, which does not reach whoever takes the figures."""
+    while True:
+        with style(PRINT):
+            drawing = next(drawings, None)
+        if drawing is None:
+            return
+        if not drawing.figure.legends:  # else the legend names what is shown
+            drawing.figure.suptitle(drawing.title, x=0.01, ha="left", fontsize=9)
+        yield drawing.figure.axes[0]
 
 
 def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
@@ -64,11 +86,12 @@ def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
 
 def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Tables of a study by name, as the analysis gives them."""
-    extra = ["loss_low", "loss_high", "initial_loss", "value"]
     found = {
-        "regret": evidence.points.drop(columns=extra),
+        "regret": evidence.points.drop(columns=[*EXTRA, "value"]),
         "sensitivity": evidence.sensitivity,
         "tunability": evidence.tuning,
+        "importance": evidence.importance,
+        **{f"steps_to_{target}": table for target, table in evidence.steps.items()},
     }
     if isinstance(evidence.judged, Verdict):
         found["verdict"] = evidence.judged.parts
@@ -110,15 +133,19 @@ def _kinds(evidence: Evidence, family: Family) -> Iterator[tuple[str, Iterator[D
     for measure in evidence.measures:
         yield measure.name, heatmap_drawings(evidence, measure, family, PRINT)
     yield "lr", path_drawings(evidence, family, PRINT)
-    yield "tuning", tuning_drawings(evidence, family, PRINT)
+    for kind, draw in SIDES.items():
+        yield kind, draw(evidence, family, PRINT)
 
 
-def _save(drawing: Drawing, path: Path, formats: Sequence[str]) -> list[Path]:
+def _save(ax: Axes, path: Path, formats: Sequence[str]) -> list[Path]:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
     written = []
     for kind in formats:
         target = path.with_name(f"{path.name}.{kind}")
         dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        drawing.figure.savefig(target, format=kind, dpi=DPI, metadata=dated)
+        with style(PRINT), mpl.rc_context({"svg.hashsalt": "hdsens"}):
+            figure.savefig(target, format=kind, dpi=DPI, metadata=dated)
         written.append(target)
     return written
 

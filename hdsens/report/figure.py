@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hdsens.report.palette import Palette, use_css
 from hdsens.report.text import level
@@ -55,6 +57,14 @@ def bare(ax: Axes) -> None:
     """Leave the left and bottom spine only."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+
+
+def plain_log(axis: Axis, low: float, high: float) -> None:
+    """Ticks of a log axis as plain text: decades, and 2 and 5 between them where there are few."""
+    few = high / low < 30 if low > 0 else False
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_major_formatter(plain_ticks)
+    axis.set_minor_formatter(NullFormatter())
 
 
 def plain_ticks(value: float, _position: float) -> str:
@@ -115,6 +125,6 @@ def _open_tag(svg: str, title: str) -> str:
     text = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     new = (
         f'<svg viewBox="{box[1]}" role="img" aria-label="{text}"'
-        f' style="width:100%;max-width:{width:.0f}px" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f' style="width:{width:.0f}px;max-width:100%" xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
     return new + svg[len(tag) :].strip()

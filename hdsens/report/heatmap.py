@@ -22,9 +22,12 @@ from hdsens.report.text import level, number
 MAX_NUMBERED = 400
 LOG_FROM_RATIO = 20.0
 SIGNS = {"diverged": "×", "failed": "!", "missing": "–", "beyond": ">"}
+HATCHES = {"diverged": "xxxx", "beyond": "----"}
+DOTS = {"diverged": "x", "failed": "$!$", "missing": "_", "beyond": ">", "untrained": "."}
 BASE = "base"
 VALUES: Final = ListedColormap(sns.color_palette("mako", 64)[9:60], name="hdsens")
 DIFFERENCES: Final = sns.color_palette("vlag", as_cmap=True)
+WASHED_OUT = "#3f7a5c"  # dots on the lightest of the colours
 WHITE_BELOW = 0.195  # luminance where white and near-black contrast alike
 
 
@@ -37,6 +40,8 @@ class Heatmap:
         value: mean over seeds of what is shown, NaN where there is no result.
         state: "completed", "diverged" (all seeds), "failed", "missing", or "beyond" where the value
             is infinite (a target that half of the seeds did not reach).
+        untrained: no seed did better than the untrained model, though one completed; the value is
+            then the untrained model's.
         point: label of the point's row, -1 where the grid has none.
         n_seeds, n_diverged: seeds with a result, and those of them that diverged.
         expected: seeds that a point should have.
@@ -46,14 +51,20 @@ class Heatmap:
     columns: tuple[float | None, ...]
     value: NDArray[np.float64]
     state: NDArray[np.str_]
+    untrained: NDArray[np.bool_]
     n_seeds: NDArray[np.int64]
     n_diverged: NDArray[np.int64]
     point: NDArray[np.int64]
     expected: int
 
 
-def heatmap(rows: pd.DataFrame, base: str | None, value: str = "loss_mean") -> Heatmap:
-    """Arrange rows of `point_table`: those of one arm, and of its base arm if it has one."""
+def heatmap(
+    rows: pd.DataFrame, base: str | None, value: str = "loss_mean", *, capped: bool = True
+) -> Heatmap:
+    """Arrange rows of `point_table`: those of one arm, and of its base arm if it has one.
+
+    `capped`: whether a point no better than untrained shows the untrained model's value.
+    """
     is_base = (rows["arm"] == base) & rows["hypergrad_lr"].isna()
     levels = sorted(set(rows.loc[~is_base, "hypergrad_lr"].dropna()))
     columns = [None] * bool(is_base.any() or not levels) + levels
@@ -69,7 +80,8 @@ def heatmap(rows: pd.DataFrame, base: str | None, value: str = "loss_mean") -> H
 
     values = np.full(shape, np.nan)
     values[at] = rows[value]
-    counts = {n: spread(n) for n in ("n_seeds", "n_diverged", "n_failed", "n_missing")}
+    names = ("n_seeds", "n_diverged", "n_failed", "n_missing", "n_untrained")
+    counts = {n: spread(n) for n in names}
     expected = int((counts["n_seeds"] + counts["n_failed"] + counts["n_missing"]).max())
     state = _state(counts["n_seeds"], counts["n_diverged"], counts["n_failed"])
     state[(state == "completed") & np.isinf(values)] = "beyond"
@@ -77,7 +89,11 @@ def heatmap(rows: pd.DataFrame, base: str | None, value: str = "loss_mean") -> H
     point[at] = rows.index
     state = np.where((state == "completed") & np.isnan(values), "missing", state)
     n_seeds, n_diverged = counts["n_seeds"], counts["n_diverged"]
-    return Heatmap(tuple(lr), tuple(columns), values, state, n_seeds, n_diverged, point, expected)
+    learnt = n_seeds - n_diverged - counts["n_untrained"]
+    untrained = (state == "completed") & (learnt == 0) & (counts["n_untrained"] > 0) & capped
+    return Heatmap(
+        tuple(lr), tuple(columns), values, state, untrained, n_seeds, n_diverged, point, expected
+    )
 
 
 def _state(used: Any, diverged: Any, failed: Any) -> NDArray[np.str_]:
@@ -128,7 +144,11 @@ def size(shown: Heatmap) -> tuple[float, float]:
 
 
 def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = PRINT) -> Axes:
-    """Draw a heatmap; crosses mark divergence, other signs failed and missing points."""
+    """Draw a heatmap.
+
+    A hatch with a cross: every seed diverged; dots with "≥": no better than untrained; other signs:
+    failed, missing, beyond the budget.
+    """
     visible = shown.state == "completed"
     numbered = _numbered(shown)
     values = np.where(visible, shown.value, np.nan)
@@ -170,7 +190,8 @@ def _texts(shown: Heatmap, scale: Scale) -> NDArray[np.str_]:
     for at, value in np.ndenumerate(shown.value):
         n, lost = shown.n_seeds[at], shown.n_diverged[at]
         notes = [f"×{lost}/{n}"] * bool(lost) + [f"n={n}"] * bool(n < shown.expected)
-        texts[at] = "\n".join([scale.write(value), " ".join(notes)]).strip()
+        capped = "≥" if shown.untrained[at] else ""
+        texts[at] = "\n".join([capped + scale.write(value), " ".join(notes)]).strip()
     return texts
 
 
@@ -182,6 +203,8 @@ def _readable(ax: Axes, shown: Heatmap, scale: Scale) -> None:
         linear = [((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         text.set_color("#ffffff" if luminance < WHITE_BELOW else "#101418")
+        if shown.untrained[int(y), int(x)]:
+            text.set_bbox({"boxstyle": "square,pad=0.1", "fc": (red, green, blue), "ec": "none"})
 
 
 def _ticks(ax: Axes, shown: Heatmap) -> None:
@@ -209,20 +232,40 @@ def _color_bar(ax: Axes, label: str) -> None:
 
 
 def _mark_others(ax: Axes, shown: Heatmap, palette: Palette) -> None:
-    small = _numbered(shown)
-    for (row, column), state in np.ndenumerate(shown.state):
-        if state == "completed":
-            continue
-        box: dict[str, Any] = {"facecolor": palette.wash, "edgecolor": palette.muted, "lw": 0}
-        if state == "diverged":
-            box["hatch"] = "xxxx" if small else None
-        elif state == "missing":
-            box |= {"facecolor": "none", "lw": 0.6, "ls": (0, (2, 2))}
-        inset = 0.04 if small else 0.0
-        corner, side = (column + inset, row + inset), 1 - 2 * inset
-        ax.add_patch(Rectangle(corner, side, side, rasterized=not small, **box))
-        if small:
+    """Points without a number of their own, told apart by hatch and sign, not by colour alone."""
+    marks = np.where(shown.untrained, "untrained", shown.state)
+    if not _numbered(shown):
+        _mark_small(ax, marks, palette)
+        return
+    for (row, column), state in np.ndenumerate(marks):
+        if state == "untrained":
+            dots: dict[str, Any] = {"fill": False, "hatch": "...", "lw": 0}
+            ax.add_patch(Rectangle((column, row), 1, 1, edgecolor=WASHED_OUT, **dots))
+        elif state != "completed":
+            box: dict[str, Any] = {"facecolor": palette.wash, "edgecolor": palette.muted, "lw": 0}
+            box |= {"hatch": HATCHES.get(state)}
+            if state == "missing":
+                box |= {"facecolor": "none", "lw": 0.6, "ls": (0, (2, 2))}
+            ax.add_patch(Rectangle((column + 0.04, row + 0.04), 0.92, 0.92, **box))
             _sign(ax, column, row, str(state), palette)
+
+
+def _mark_small(ax: Axes, marks: NDArray[np.str_], palette: Palette) -> None:
+    """In a grid too fine for text a small sign in each such cell; as pixels, for size's sake."""
+    box = ax.get_window_extent()
+    side = min(box.width / marks.shape[1], box.height / marks.shape[0]) * 0.6 * 72 / 100
+    for state, marker in DOTS.items():
+        rows, columns = np.nonzero(marks == state)
+        color = WASHED_OUT if state == "untrained" else palette.muted
+        ax.scatter(
+            columns + 0.5,
+            rows + 0.5,
+            s=side**2,
+            marker=marker,
+            color=color,
+            lw=0.6,
+            rasterized=True,
+        )
 
 
 def _sign(ax: Axes, column: int, row: int, state: str, palette: Palette) -> None:
@@ -235,7 +278,7 @@ def _sign(ax: Axes, column: int, row: int, state: str, palette: Palette) -> None
         va="center",
         fontsize=8,
         color=palette.ink,
-        bbox=plate if state == "diverged" else None,
+        bbox=plate if state in HATCHES else None,
     )
 
 

@@ -12,6 +12,7 @@ from hdsens.report.text import interval, level
 from hdsens.store import Results
 from hdsens.study import Arm
 
+MOST_COLUMNS = 8
 MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 
@@ -28,21 +29,37 @@ class Mark:
 class Strip:
     """Verdicts of an HD arm: claims down, settings of hypergrad_lr across.
 
-    `settings` are written levels; `rows` hold a claim with one mark a setting (None: not judged).
-    A claim about the arm as a whole has one mark for all settings.
+    `settings` are written levels, `tested` is the one that was fixed beforehand, if any; `rows`
+    hold a claim with one mark a setting (None: not judged). A claim about the arm as a whole has
+    one mark for all settings.
     """
 
     arm: str
     label: str
     joint: str | None
     settings: tuple[str, ...]
+    tested: str | None
     rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
+
+    @property
+    def counts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Claims with how many settings have each mark, where there are too many to show."""
+        if len(self.settings) <= MOST_COLUMNS:
+            return ()
+        return tuple(
+            (claim, tuple(sum(m is not None and m.verdict == v for m in marks) for v in MARKS))
+            for claim, marks in self.rows
+        )
 
 
 def judge(results: Results, metric: str) -> Verdict | str:
     """The verdict, or why there is none."""
     if all(arm.baseline is None for arm in results.study.arms):
         return "no arm names a baseline"
+    compared = [arm.name for arm in results.study.arms if arm.baseline is not None]
+    used = results.cells[results.cells["outcome"] != "failed"]
+    if not used["arm"].isin(compared).any():
+        return "its cells have no result"
     try:
         found = verdict(results.cells, results.study.protocol, metric)
     except InputError as error:
@@ -63,11 +80,19 @@ def strip(found: Verdict, arm: Arm) -> Strip | None:
         found.label,
         str(joint["verdict"].iloc[0]) if len(joint) else None,
         tuple(level(float(value)) for value in levels),
+        _tested(rows),
         tuple(
             (f"{name} {claim}", _marks(rows[rows["part"] == name], levels))
             for name, claim in zip(claims["part"], claims["claim"], strict=True)
         ),
     )
+
+
+def _tested(rows: pd.DataFrame) -> str | None:
+    if "hypergrad_lr" not in rows:
+        return None
+    chosen = rows.loc[rows["primary"], "hypergrad_lr"].dropna()
+    return level(float(chosen.iloc[0])) if len(chosen) else None
 
 
 def _marks(rows: pd.DataFrame, levels: list[float]) -> tuple[Mark | None, ...]:

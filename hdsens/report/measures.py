@@ -21,6 +21,7 @@ class Measure:
         name: its column in the page. title: what it is called, with its unit.
         rows: `point_table` with the column `value`.
         diverging: the scale has a middle, 0. wide: values of either sign over many decades.
+        capped: a point no better than untrained shows the untrained model's value.
         write: a value as text.
     """
 
@@ -29,6 +30,7 @@ class Measure:
     rows: pd.DataFrame
     diverging: bool = False
     wide: bool = False
+    capped: bool = False
     write: Callable[[float], str] = number
 
 
@@ -43,10 +45,12 @@ def measures(cells: pd.DataFrame, baselines: Mapping[str, str]) -> tuple[Measure
     first = next(iter(tables.values()))
     regret = first.assign(value=first["regret_mean"])
     found = [
-        Measure(metric, f"{METRICS[metric]} (nats)", rows.assign(value=rows["loss_mean"]))
+        Measure(
+            metric, f"{METRICS[metric]} (nats)", rows.assign(value=rows["loss_mean"]), capped=True
+        )
         for metric, rows in tables.items()
     ]
-    found.append(Measure("regret", "regret", regret, write=share))
+    found.append(Measure("regret", "regret", regret, capped=True, write=share))
     if baselines:
         rows = first.assign(value=regret_difference(first, baselines))
         rows = rows[rows["arm"].isin(baselines)]
@@ -61,6 +65,11 @@ def measures(cells: pd.DataFrame, baselines: Mapping[str, str]) -> tuple[Measure
             write=level,
         )
     )
+    if first["n_diverged"].any():
+        lost = first["n_diverged"] / first["n_seeds"].where(first["n_seeds"] > 0)
+        # The value says it all: no cell is hidden or marked because seeds diverged.
+        rows = first.assign(value=lost, n_diverged=0)
+        found.append(Measure("diverged", "share of seeds that diverged", rows, write=share))
     for column in (str(c) for c in cells if str(c).startswith("steps_to_")):
         target = column.removeprefix("steps_to_")
         steps = steps_to_target_table(cells, target)["median_steps"]

@@ -3,13 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from hdsens.analysis import join_cells, verdict
 from hdsens.errors import InputError
+from hdsens.report.judgement import MARKS, Mark, Strip
 from hdsens.report.text import count
+from hdsens.report.views import ResultView
 from hdsens.store import Results
+
+PARTS = ("C1", "C2", "C3", "C4")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the summary: a family of a study, its answer, and the marks of C1 to C4.
+
+    The marks are those at the setting that was fixed beforehand, else how many settings have which.
+    """
+
+    key: str
+    study: str
+    task: str
+    cells: str
+    compared: str
+    answer: str
+    marks: tuple[str, ...]
+
+
+def summary(views: Sequence[ResultView]) -> tuple[Line, ...]:
+    """A line a family; a study without a result has one that says so."""
+    return tuple(line for view in views for line in _lines(view))
+
+
+def _lines(view: ResultView) -> list[Line]:
+    account = view.account
+    cells = f"{account.used:,} of {account.expected:,}"
+    start = (view.key, view.study.name, view.study.task.label, cells)
+    lines = [
+        Line(*start, family.title, family.answers[0], _marks(family.strips))
+        for family in view.families
+    ]
+    return lines or [Line(*start, "", view.how_far or "", ("",) * len(PARTS))]
+
+
+def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:
+    said = []
+    for part in PARTS:
+        rows = [(strip, row[1]) for strip in strips for row in strip.rows if row[0][:2] == part]
+        said.append(" ".join(_written(strip, marks) for strip, marks in rows))
+    return tuple(said)
+
+
+def _written(strip: Strip, marks: Sequence[Mark | None]) -> str:
+    known = [mark for mark in marks if mark is not None]
+    if strip.tested is not None and len(marks) == len(strip.settings):
+        known = [mark for mark in (marks[strip.settings.index(strip.tested)],) if mark]
+    if len(known) == 1:
+        return known[0].sign
+    counts = {sign: sum(mark.sign == sign for mark in known) for sign in MARKS.values()}
+    return " ".join(f"{n}{sign}" for sign, n in counts.items() if n)
 
 
 def joint_sentences(results: Sequence[Results]) -> list[str]:
@@ -21,6 +76,8 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
     tasks = {task for frame in frames for task in frame["task"]}
     if len(tasks) < 2:
         return [f"No verdict over tasks: {count(len(tasks), 'task')} with a result."]
+    if all(arm.baseline is None for r in results for arm in r.study.arms):
+        return []
     try:
         found = verdict(join_cells(frames), results[0].study.protocol)
     except InputError as error:
@@ -28,11 +85,18 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
     return [_sentence(row) for _, row in found.joint.iterrows()]
 
 
+JOINT = {
+    "supported": "Yes, over {}: every part of the claim on {} holds on every task",
+    "refuted": "No, over {}: some part of the claim on {} is refuted",
+    "inconclusive": "Not settled over {}: not every part of the claim on {} could be shown",
+}
+
+
 def _sentence(row: pd.Series) -> str:
     tasks = count(int(row["n_tasks"]), "task")
-    ladder = f"{row['n_settings_refuted']} of {count(int(row['n_settings']), 'setting')} refuted"
-    start = f"{row['arm']} against {row['baseline']} over {tasks}"
+    n, refuted = int(row["n_settings"]), int(row["n_settings_refuted"])
+    ladder = f"{refuted} of {count(n, 'setting')} tried {'is' if refuted == 1 else 'are'} refuted"
     if not row["tested"]:
-        return f"{start}: exploratory, {ladder}."
-    rest = f"; not supported: {row['not_supported']}" if row["not_supported"] else ""
-    return f"{start}: {row['verdict']} ({ladder}){rest}."
+        return f"Exploratory, over {tasks}: of {row['arm']}, {ladder} in some part."
+    said = JOINT[str(row["verdict"])].format(tasks, row["arm"])
+    return f"{said}, at the setting fixed beforehand; {ladder} in some part."

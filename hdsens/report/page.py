@@ -10,18 +10,21 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from hdsens.report.overview import joint_sentences
+from hdsens.report.changes import change_view
+from hdsens.report.comparison import compare
+from hdsens.report.overview import joint_sentences, summary
 from hdsens.report.views import view
 from hdsens.store import Results
 from hdsens.version import __version__
 
 
-def write_report(results: Sequence[Results], out: Path) -> Path:
+def write_report(results: Sequence[Results], out: Path, *, against: Results | None = None) -> Path:
     """Write the page of one or several results to `out` and return that path.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. `against`: earlier results of the same study; the page
+    says what changed since.
     """
-    page = render(results)
+    page = render(results, against=against)
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
         temporary.write_text(page, encoding="utf-8")
@@ -31,7 +34,7 @@ def write_report(results: Sequence[Results], out: Path) -> Path:
     return out
 
 
-def render(results: Sequence[Results]) -> str:
+def render(results: Sequence[Results], *, against: Results | None = None) -> str:
     """The page as HTML; equal results give equal text."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hdsens.report"),
@@ -45,6 +48,8 @@ def render(results: Sequence[Results]) -> str:
     return environment.get_template("page.html.j2").render(
         views=views,
         joint=joint,
+        lines=summary(views) if len(views) > 1 else (),
+        change=change_view(compare(against, results[0]), str(against.folder)) if against else None,
         css=_asset("page.css"),
         js=_asset("closer.js"),
         version=__version__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from hdsens.report.drawings import Drawing
@@ -18,7 +19,7 @@ class Grid:
 
     `box` is left, top, width and height in percent of the picture; `points` are labels of rows of
     `point_table`, row by row, -1 where the grid has none; `has_base`: its first column is the base
-    arm's.
+    arm's; `start`: which of them to show first, the best.
     """
 
     box: tuple[float, ...]
@@ -26,6 +27,7 @@ class Grid:
     n_columns: int
     points: tuple[int, ...]
     has_base: bool
+    start: int
 
 
 @dataclass(frozen=True)
@@ -54,4 +56,6 @@ def _grid(drawing: Drawing, shown: Heatmap) -> Grid:
     percent = [round(100 * v, 3) for v in (box.x0, 1 - box.y1, box.width, box.height)]
     points = tuple(shown.point.ravel().tolist())
     n_rows, n_columns = shown.value.shape
-    return Grid(tuple(percent), n_rows, n_columns, points, shown.columns[0] is None)
+    best = np.where((shown.state == "completed") & (shown.point >= 0), shown.value, np.inf)
+    has_base, start = shown.columns[0] is None, int(best.argmin())
+    return Grid(tuple(percent), n_rows, n_columns, points, has_base, start)

@@ -19,18 +19,22 @@ METRICS = {
 }
 """Losses that a report can show, in nats, with what they are called there."""
 
+EXTRA = ("loss_low", "loss_high", "initial_loss", "n_untrained")
+
 
 def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
-    """`regret_table` with three columns more: the seeds' extremes and the untrained loss.
+    """`regret_table` with the columns `EXTRA` more.
 
     loss_low, loss_high: lowest and highest capped loss of a seed at the point; initial_loss: mean
-    loss of the untrained model. All in the metric's units.
+    loss of the untrained model, all in the metric's units; n_untrained: completed seeds whose loss
+    is no better than the untrained model's, where it was capped.
     """
     table = regret_table(cells, metric)
     runs = build_panel(cells, metric).runs
     known = runs.used
     table["loss_low"] = _or_nan(np.where(known, runs.loss, np.inf).min(axis=1))
     table["loss_high"] = _or_nan(np.where(known, runs.loss, -np.inf).max(axis=1))
+    table["n_untrained"] = (known & ~runs.diverged & (runs.loss >= runs.initial)).sum(axis=1)
     with np.errstate(invalid="ignore"):
         total = np.where(known, runs.initial, 0.0).sum(axis=1)
         table["initial_loss"] = total / known.sum(axis=1)
@@ -64,8 +68,15 @@ def other_settings(points: pd.DataFrame, factors: Sequence[str]) -> list[dict[st
 
 def factors_of(points: pd.DataFrame) -> list[str]:
     """Names of the factor columns: those between the labels and the counts."""
-    columns = list(points.columns)
-    return columns[columns.index("baseline") + 1 : columns.index("n_seeds")]
+    return factors_between(points, "baseline", "n_seeds")
+
+
+def factors_between(frame: pd.DataFrame, before: str, after: str) -> list[str]:
+    """Names of the columns between two others; none where there are no columns."""
+    columns = [str(column) for column in frame.columns]
+    if before not in columns or after not in columns:
+        return []
+    return columns[columns.index(before) + 1 : columns.index(after)]
 
 
 def point_of_cells(cells: pd.DataFrame, points: pd.DataFrame) -> pd.Series[int]:

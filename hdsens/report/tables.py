@@ -29,17 +29,25 @@ COLUMNS = {
     "loss_low": ("lowest", "loss of the best seed, nats"),
     "loss_high": ("highest", "loss of the worst seed, nats"),
     "effect": ("effect", "in units of regret; the interval that decides"),
+    "quantity": ("what was measured", "r is regret, R its mean over the nonzero lr"),
     "check_effect": ("second condition", "G for C1, share diverged for C2"),
     "p_refuted": ("p against", "smallest adjusted p-value of the opposite"),
     "decided_by": ("decided by", ""),
+    "before": ("before", "mean loss of the earlier results, nats"),
+    "after": ("after", "mean loss of these results, nats"),
+    "change": ("change", "nats"),
+    "noise": ("seed noise", "half the 95% interval of before over seeds, nats"),
     "n_seeds": ("seeds", "seeds with a result"),
     "n_cells": ("cells", "cells with a result"),
     "n_diverged": ("diverged", "of these, diverged"),
     "n_failed": ("failed", "raised an exception: no result"),
     "n_missing": ("missing", "did not run"),
 }
-IN_NATS = ("loss_mean", "loss_low", "loss_high", "lr_sensitivity", "excess_loss")
-AS_WRITTEN = ("best_level", "decided_by")
+IN_NATS = (
+    *("loss_mean", "loss_low", "loss_high", "lr_sensitivity", "excess_loss"),
+    *("before", "after", "change", "noise"),
+)
+AS_WRITTEN = ("best_level", "decided_by", "quantity")
 BOUNDS = {"effect": ("lower", "upper"), "check_effect": ("check_lower", "check_upper")}
 SENSITIVITY = (
     "regret_mean",
@@ -56,7 +64,7 @@ SENSITIVITY = (
     "n_failed",
     "n_missing",
 )
-PARTS = ("effect", "check_effect", "p_refuted", "n_seeds", "decided_by")
+PARTS = ("quantity", "effect", "check_effect", "p_refuted", "n_seeds", "decided_by")
 REGRET = (
     "regret_mean",
     "regret_median",

@@ -71,6 +71,18 @@ def share(value: float) -> str:
     return "0.000" if text == "-0.000" else text.replace("-", "−")
 
 
+def percent(value: float) -> str:
+    """A share in percent, without the sign: one decimal where that says something.
+
+    >>> percent(0.4651), percent(0.0362), percent(-0.0011), percent(1.0), percent(float("nan"))
+    ('47', '3.6', '−0.1', '100', '–')
+    """
+    if math.isnan(value):
+        return NONE
+    text = f"{100 * value:.1f}" if abs(value) < 0.0995 else f"{100 * value:.0f}"
+    return "0" if text in ("0.0", "-0.0", "-0") else text.replace("-", "−")
+
+
 def interval(
     estimate: float, lower: float, upper: float, write: Callable[[float], str] = share
 ) -> str:
@@ -94,13 +106,13 @@ def read_number(text: str) -> float:
     return float(cleaned)
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, plural: str | None = None) -> str:
     """A count with its noun, plural where it is.
 
-    >>> count(1, "cell"), count(1250, "cell"), count(0, "seed")
-    ('1 cell', '1,250 cells', '0 seeds')
+    >>> count(1, "cell"), count(1250, "cell"), count(0, "seed"), count(2, "is", "are")
+    ('1 cell', '1,250 cells', '0 seeds', '2 are')
     """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -28,7 +28,9 @@ def draw_tuning(ax: Axes, rows: pd.DataFrame, family: Family, *, palette: Palett
         ax.fill_between(
             own["draws"], own["best_lower"], own["best_upper"], color=color, alpha=0.16, lw=0
         )
-        ax.plot(own["draws"], own["best"], color=color, ls=line, marker=marker, ms=4)
+        ax.plot(
+            own["draws"], own["best"], color=color, ls=line, marker=marker, ms=4, label=arm.name
+        )
     ax.set_xscale("log", base=2)
     ax.set_xticks(draws, [f"{k}" for k in draws])
     ax.xaxis.set_minor_locator(NullLocator())

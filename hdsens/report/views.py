@@ -11,14 +11,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from hdsens.analysis import Accounting, Verdict, accounting
-from hdsens.report import words
+from hdsens.report import answer, words
 from hdsens.report.closer import closer_data
+from hdsens.report.criteria import Criterion, criteria
 from hdsens.report.downloads import Download, downloads
 from hdsens.report.drawings import (
     curve_drawings,
     heatmap_drawings,
     path_drawings,
-    tuning_drawings,
 )
 from hdsens.report.evidence import Evidence, gather
 from hdsens.report.families import Family
@@ -27,8 +27,9 @@ from hdsens.report.judgement import Strip, strip
 from hdsens.report.palette import PAGE
 from hdsens.report.pictures import Picture, pictures
 from hdsens.report.points import METRICS, family_points
+from hdsens.report.side_drawings import side_drawings
 from hdsens.report.tables import PARTS, REGRET, SENSITIVITY, Table, table
-from hdsens.report.text import count
+from hdsens.report.text import count, join
 from hdsens.store import Results
 from hdsens.study import Study
 
@@ -49,12 +50,14 @@ class FamilyView:
     """A family's share of the page."""
 
     name: str
+    title: str
+    has_hd: bool
     answers: tuple[str, ...]
     strips: tuple[Strip, ...]
     curves: tuple[Picture, ...]
     measures: tuple[MeasureView, ...]
     paths: tuple[Picture, ...]
-    tuning: tuple[Picture, ...]
+    sides: tuple[Picture, ...]
     sensitivity: Table
     regret: Table
     parts: Table
@@ -68,13 +71,16 @@ class ResultView:
     key: str
     study: Study
     question: str
+    has_hd: bool
     account: Accounting
     how_far: str | None
     cost: str
     seeds: str
+    sure: str
     families: tuple[FamilyView, ...]
     metric: str
     label: str
+    criteria: tuple[Criterion, ...]
     restrictions: tuple[str, ...]
     runs: tuple[tuple[tuple[str, str], ...], ...]
     data: Markup
@@ -94,13 +100,16 @@ def view(results: Results, key: str) -> ResultView:
         key=key,
         study=study,
         question=words.question(study),
+        has_hd=any(arm.hypergrad_lr is not None for arm in study.arms),
         account=account,
         how_far=words.how_far(account),
         cost=words.cost(cells),
         seeds=_seeds(study),
+        sure=answer.how_sure(evidence.sensitivity) if evidence else "",
         families=_family_views(evidence, key) if evidence else (),
         metric=METRICS[evidence.metric] if evidence else "",
         label=judged.label if isinstance(judged, Verdict) else "",
+        criteria=criteria(study.protocol) if isinstance(judged, Verdict) else (),
         restrictions=_restrictions(evidence) if evidence else (),
         runs=tuple(_run_rows(run) for run in results.runs),
         data=closer_data(results, evidence.points) if evidence else Markup(""),
@@ -134,17 +143,25 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
     others = evidence.factors[1:]
     return FamilyView(
         name=family.name,
-        answers=tuple(words.answers(at_first, family, judged)),
+        title=_title(family),
+        has_hd=any(arm.hypergrad_lr is not None for arm in family.arms),
+        answers=tuple(answer.answers(at_first, family, judged)),
         strips=_strips(judged, family),
         curves=pictures(curve_drawings(evidence, family, PAGE), f"{key}-curve"),
         measures=_measures(evidence, family, key),
         paths=pictures(path_drawings(evidence, family, PAGE), f"{key}-path"),
-        tuning=pictures(tuning_drawings(evidence, family, PAGE), f"{key}-tuning"),
+        sides=pictures(side_drawings(evidence, family, PAGE), f"{key}-side"),
         sensitivity=table(sensitivity, ["arm", *others], SENSITIVITY),
         regret=table(family_points(evidence.points, family), ["arm", *evidence.factors], REGRET),
         parts=_parts(evidence, family),
-        windows=tuple(words.windows(evidence.judged, family)),
+        windows=tuple(answer.windows(evidence.judged, family)),
     )
+
+
+def _title(family: Family) -> str:
+    if family.base is None or not family.others:
+        return family.name
+    return f"{join([arm.name for arm in family.others])} against {family.base.name}"
 
 
 def _measures(evidence: Evidence, family: Family, key: str) -> tuple[MeasureView, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hdsens.cells import Cell, expand
+from hdsens.notebook import html_table
 from hdsens.store.folder import Store
 from hdsens.store.history import protocol_history, task_settings
 from hdsens.store.place import Location
@@ -26,6 +27,19 @@ class Results:
     cells: pd.DataFrame
     traces: pd.DataFrame
     runs: tuple[dict[str, Any], ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: cells by arm and outcome, and the lowest loss."""
+        rows = []
+        for name in (arm.name for arm in self.study.arms):
+            own = self.cells[self.cells["arm"] == name]
+            outcomes = own["outcome"].value_counts()
+            counts = (int(outcomes.get(o, 0)) for o in ("completed", "diverged", "failed"))
+            rows.append([name, *counts, float(own["train_loss"].astype("float64").min())])
+        expected = self.cells.attrs.get("expected", len(self.cells))
+        caption = f"{self.study.name}: {len(self.cells):,} of {expected:,} cells in {self.folder}"
+        head = ["arm", "completed", "diverged", "failed", "lowest train_loss"]
+        return html_table(caption, head, rows)
 
 
 def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:

@@ -26,6 +26,7 @@ class Page(HTMLParser):
         self.tables: list[ReadTable] = []
         self.ids: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
+        self.links: list[list[tuple[str, str]]] = []
         self.counts: dict[str, str] = {}
         self.text = ""
         self._open: list[str] = []
@@ -37,6 +38,7 @@ class Page(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         self.attributes += [(tag, name, value) for name, value in given.items()]
         self.ids += [given["id"]] if "id" in given else []
+        self.links += [[*given.items()]] if tag == "a" else []
         if tag not in VOID:
             self._open.append(tag)
         if tag == "table":

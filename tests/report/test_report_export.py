@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from report_studies import paper_study, results
 
-from hdsens.analysis import regret_table, sensitivity_table, tunability_curve, verdict
-from hdsens.report import write_figures, write_tables
+from hdsens.analysis import (
+    importance,
+    regret_table,
+    sensitivity_table,
+    steps_to_target_table,
+    tunability_curve,
+    verdict,
+)
+from hdsens.report import figures, write_figures, write_tables
 from hdsens.report.export import as_markdown
 from hdsens.store import Results
 from hdsens.study import Study
@@ -27,8 +35,10 @@ def small() -> Results:
 def test_every_figure_is_written_in_every_format(small: Results, tmp_path: Path) -> None:
     paths = write_figures([small], tmp_path / "new" / "figures")
     heatmaps = ["train_loss", "valid_loss", "best_valid_loss", "regret", "difference", "lr_final"]
+    heatmaps += ["diverged"]
     kinds = ["loss-1", *(f"{name}-1" for name in [*heatmaps, "steps_to_low"])]
-    kinds += ["lr-1", "lr-2", "lr-3", "tuning-1"]
+    kinds += ["lr-1", "lr-2", "lr-3"]
+    kinds += [f"{name}-1" for name in ("window", "seeds", "tuning", "importance")]
     names = [f"small-s_g_d-{kind}.{form}" for kind in kinds for form in STARTS]
     assert [path.name for path in paths] == names
     for path in paths:
@@ -49,18 +59,30 @@ def test_figures_in_files_wear_plain_colours_and_repeat_themselves(
         assert "#0101" not in text
 
 
+def test_figures_come_as_axes_that_can_be_changed(small: Results, tmp_path: Path) -> None:
+    found = dict(figures([small]))
+    assert [*found] == [p.stem for p in write_figures([small], tmp_path, ["svg"])]
+    ax = found["small-s_g_d-loss-1"]
+    assert isinstance(ax, Axes)
+    assert ax.get_xlabel() == "initial lr"
+    ax.set_title("mine")
+    ax.figure.savefig(tmp_path / "mine.svg")
+
+
 def test_tables_hold_every_digit(small: Results, tmp_path: Path) -> None:
     paths = {path.name: path for path in write_tables([small], tmp_path)}
     expected = {
         "regret": regret_table(small.cells),
         "sensitivity": sensitivity_table(small.cells),
         "tunability": tunability_curve(small.cells),
+        "importance": importance(small.cells),
+        "steps_to_low": steps_to_target_table(small.cells, "low"),
         "verdict": verdict(small.cells).parts,
     }
     assert set(paths) == {f"small-{name}.{kind}" for name in expected for kind in ("csv", "md")}
     for name, frame in expected.items():
         written = pd.read_csv(paths[f"small-{name}.csv"])
-        numbers = frame.select_dtypes("number")
+        numbers = frame.select_dtypes("number").astype(float)
         assert len(numbers.columns) > 5
         pd.testing.assert_frame_equal(
             written[numbers.columns], numbers, check_dtype=False, rtol=1e-12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import re
 import subprocess
@@ -17,7 +18,9 @@ from report_html import Page
 from report_studies import paper_study, results
 
 from hdsens.analysis import join_cells, regret_table, verdict
-from hdsens.report import render, write_report
+from hdsens.report import downloads, render, write_report
+from hdsens.report.evidence import gather
+from hdsens.report.text import read_number
 from hdsens.store import Results
 from hdsens.study import Study
 
@@ -59,15 +62,17 @@ def test_equal_results_give_equal_pages() -> None:
     assert first == second
 
 
-def test_several_results_share_a_page_without_clashes(partial: Results) -> None:
-    page = Page(render([partial, results(study(SGD, HD))]))
+def test_several_results_share_a_page_without_clashes() -> None:
+    page = Page(render([results(study(SGD, HD, name="bowls")), results(study(SGD, HD))]))
     assert len(page.ids) == len(set(page.ids))
     assert {"r0", "r1"} <= set(page.ids)
     assert ("a", "href", "#r1") in page.attributes
-    assert len(page.named("regret")) == 4
+    assert len(page.named("regret")) == 2
     (studies,) = page.named("studies")
     assert [row["study"] for row in studies.dicts()] == ["bowls", "t"]
-    assert "is not settled" in studies.dicts()[1]["answer"]
+    answer = studies.dicts()[1]
+    assert answer["answer"] == "Not settled: whether hd depends much less on lr than sgd is open."
+    assert (answer["compared"], answer["C1"]) == ("hd against sgd", "?")
 
 
 def test_several_tasks_are_judged_together() -> None:
@@ -76,19 +81,24 @@ def test_several_tasks_are_judged_together() -> None:
     shown = [results(study(SGD, HD, name="t", task=task, protocol=protocol)) for task in tasks]
     joined = join_cells([one.cells for one in shown])
     joint = verdict(joined, shown[0].study.protocol).joint.iloc[0]
-    text = Page(render(shown)).text
-    assert f"hd against sgd over 2 tasks: {joint['verdict']} (" in text
-    alone = verdict(shown[0].cells, shown[0].study.protocol).joint.iloc[0]
-    assert f"{alone['verdict'].capitalize()}: hd depends much less on lr than sgd" in text
-    assert "at hypergrad_lr 1e-3, fixed beforehand" in text
-    assert f"({alone['not_supported']} not supported)" in text
+    page = Page(render(shown))
+    start = {"supported": "Yes, over", "refuted": "No, over", "inconclusive": "Not settled over"}
+    assert f"{start[joint['verdict']]} 2 tasks: " in page.text
+    n = joint["n_settings_refuted"]
+    assert f"at the setting fixed beforehand; {n} of 1 setting tried" in page.text
+    alone = verdict(shown[0].cells, shown[0].study.protocol)
+    line = page.named("studies")[0].dicts()[0]
+    marks = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
+    parts = alone.parts.set_index("part")["verdict"]
+    assert {part: line[part] for part in parts.index} == {p: marks[v] for p, v in parts.items()}
+    assert "at hypergrad_lr 1e-3, fixed beforehand" in line["answer"]
 
 
 def test_results_that_cannot_be_joined_say_why() -> None:
     one = results(study(SGD, seeds=1))
     assert "No verdict over tasks: 1 task with a result." in Page(render([one, one])).text
     alone = [results(study(SGD, task={"model": m, "steps": 5})) for m in ("one", "two")]
-    assert "No verdict over tasks: verdict has nothing to judge: no arm" in Page(render(alone)).text
+    assert "verdict" not in Page(render(alone)).text  # nothing there to judge
 
 
 def test_text_from_users_stays_text() -> None:
@@ -106,15 +116,28 @@ def test_text_from_users_stays_text() -> None:
 
 
 def test_tables_can_be_taken_along(partial: Results, partial_page: Page) -> None:
-    files = [value for _, name, value in partial_page.attributes if name == "download"]
-    assert files == [
-        f"bowls-{name}.csv" for name in ("regret", "sensitivity", "tunability", "verdict")
-    ]
-    first = next(v for _, name, v in partial_page.attributes if v.startswith("data:text/csv"))
-    text = base64.b64decode(first.partition("base64,")[2]).decode()
-    read, expected = pd.read_csv(io.StringIO(text)), regret_table(partial.cells)
-    numbers = expected.select_dtypes("number")
-    pd.testing.assert_frame_equal(read[numbers.columns], numbers, check_dtype=False, rtol=1e-5)
+    links = [dict(link) for link in partial_page.links if "download" in dict(link)]
+    files = {link["download"].removeprefix("bowls-"): link["href"] for link in links}
+    names = ["cells.csv", "regret.csv", "sensitivity.csv", "tunability.csv", "importance.csv"]
+    assert [*files] == [*names, "steps_to_low.csv", "verdict.csv"]
+    for name, expected in (("cells", partial.cells), ("regret", regret_table(partial.cells))):
+        text = base64.b64decode(files[f"{name}.csv"].partition("base64,")[2]).decode()
+        read, numbers = pd.read_csv(io.StringIO(text)), expected.select_dtypes("number")
+        pd.testing.assert_frame_equal(read[numbers.columns], numbers, check_dtype=False, rtol=1e-5)
+
+
+def test_long_tables_are_packed_and_the_longest_stay_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    partial = results(study(SGD, HD))
+    monkeypatch.setattr(downloads, "PLAIN", 2000)
+    evidence = gather(partial)
+    packed = {d.name: d.address for d in downloads.downloads(evidence)}
+    content = gzip.decompress(base64.b64decode(packed["cells.csv.gz"].partition("base64,")[2]))
+    assert len(pd.read_csv(io.BytesIO(content))) == len(partial.cells)
+    monkeypatch.setattr(downloads, "MOST", 0)
+    assert {d.address for d in downloads.downloads(evidence) if d.name.endswith("gz")} == {None}
+    assert "cells.csv.gz: too large for the page" in Page(render([partial])).text
 
 
 def test_failed_cells_are_listed_with_their_reason(partial: Results, partial_page: Page) -> None:
@@ -146,21 +169,34 @@ def test_cells_trained_unlike_are_said() -> None:
 BROKEN = {
     "nothing ran": (paper_study(), {"missing": EVERY}, "no cell has a result"),
     "everything failed": (paper_study(), {"failed": EVERY}, "no cell has a result"),
-    "one cell": (study({**SGD, "lr": 0.1}, seeds=1), {}, "sgd has no arm to compare with"),
-    "one cell at zero": (study({**SGD, "lr": 0.0}, seeds=1), {}, "no seed has a result at every"),
-    "one arm": (study(SGD), {}, "sgd has no arm to compare with"),
-    "HD without baseline": (study({**HD, "baseline": None}), {}, "hd has no arm to compare with"),
+    "one cell": (study({**SGD, "lr": 0.1}, seeds=1), {}, "Averaged over the lr tried, sgd loses"),
+    "one cell at zero": (
+        study({**SGD, "lr": 0.0}, seeds=1),
+        {},
+        "sgd: no seed has a result at every",
+    ),
+    "one arm": (study(SGD), {}, "sgd stays within 5% of its best over"),
+    "HD without baseline": (
+        study({**HD, "baseline": None}),
+        {},
+        "hd stays within 5% of its best over",
+    ),
     "all diverged": (
         study({**SGD, "lr": [1e6, 1e7]}, {**HD, "lr": [1e6, 1e7]}),
         {},
         "Every cell of sgd and hd diverged",
     ),
-    "one seed": (study(SGD, HD, seeds=1), {}, "is not settled"),
-    "hypergrad_lr zero": (study(SGD, {**HD, "hypergrad_lr": [0.0]}), {}, "is refuted"),
+    "one seed": (study(SGD, HD, seeds=1), {}, "Not settled: whether hd"),
+    "hypergrad_lr zero": (study(SGD, {**HD, "hypergrad_lr": [0.0]}), {}, "No: hd does not depend"),
     "base missing": (
         study(SGD, HD, seeds=1),
         {"missing": range(6)},
         "No verdict on hd: no cell has a baseline cell",
+    ),
+    "base alone": (
+        study(SGD, HD, seeds=1),
+        {"missing": range(6, 10_000)},
+        "No verdict on hd: its cells have no result",
     ),
     "pilot seeds": (study(SGD, HD, protocol={"pilot_seeds": [7, 8]}), {}, "2 pilot seeds"),
     "other factors": (
@@ -207,3 +243,41 @@ def test_figures_leave_no_global_state(partial_html: str) -> None:
 
     assert partial_html
     assert plt.get_fignums() == []
+
+
+def test_a_study_without_hd_gets_no_words_of_it() -> None:
+    page = Page(render([results(study(SGD, {**SGD, "name": "adam", "optimizer": "Adam"}))]))
+    said = page.text.split("Take the numbers along")[0].split("*/")[-1]
+    assert "How much does the result depend on the learning rate?" in said
+    assert not re.search(r"hypergrad|\bHD\b|refuted|baseline", said.split("</style>")[-1])
+
+
+def test_page_says_what_changed_since_earlier_results() -> None:
+    partial, before = results(study(SGD, HD)), results(study(SGD, HD))
+    cells = before.cells.copy()
+    cells.attrs = before.cells.attrs
+    moved = (cells["arm"] == "hd") & (cells["lr"] == 0.1)
+    cells.loc[moved, "train_loss"] -= 1.0
+    page = Page(render([partial], against=replace(before, cells=cells)))
+    (row,) = page.named("changed")[0].dicts()
+    mean = partial.cells.loc[moved, "train_loss"].mean()
+    assert (row["arm"], row["lr"]) == ("hd", "0.1")
+    assert read_number(row["after"]) == pytest.approx(mean, rel=0.005)
+    assert read_number(row["change"]) == pytest.approx(1.0, rel=0.005)
+    assert "1 changed" in page.text
+    same = Page(render([partial], against=before))
+    assert same.named("changed") == []
+    assert "0 changed" in same.text
+
+
+def test_notebooks_show_studies_results_and_verdicts(partial: Results) -> None:
+    evil = study({**SGD, "name": "s<b>gd"}, HD | {"baseline": "s<b>gd"}, name="a<b>")
+    tables = [evil, replace(partial, study=evil), verdict(partial.cells)]
+    html = [shown._repr_html_() for shown in tables]
+    assert all("<b>" not in text and text.startswith("<table>") for text in html)
+    assert "<td>hd</td><td>SGDHD</td><td>s&lt;b&gt;gd</td>" in html[0]
+    counts = partial.cells.loc[partial.cells["arm"] == "sgd", "outcome"].value_counts()
+    own = [counts.get(name, 0) for name in ("completed", "diverged", "failed")]
+    cells = partial._repr_html_()
+    assert "<td>sgd</td>" + "".join(f"<td>{n}</td>" for n in own) in cells
+    assert html[2].count("<tr>") == 1 + len(verdict(partial.cells).parts)

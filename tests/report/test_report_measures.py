@@ -29,7 +29,7 @@ def by_name(shown: Results) -> dict[str, Any]:
 def test_switch_offers_every_measure_of_the_cells(partial: Results) -> None:
     assert list(by_name(partial)) == [
         *("train_loss", "valid_loss", "best_valid_loss", "regret", "difference", "lr_final"),
-        "steps_to_low",
+        *("diverged", "steps_to_low"),
     ]
 
 
@@ -80,6 +80,18 @@ def test_points_that_never_reach_a_target_lie_beyond_the_budget() -> None:
     assert drawn.state.ravel().tolist() == ["beyond", "beyond", "completed"] + ["beyond"] * 4
 
 
+def test_share_that_diverged_hides_no_point(partial: Results) -> None:
+    rows = by_name(partial)["diverged"].rows
+    cells = partial.cells[partial.cells["outcome"] != "failed"]
+    keys = ["arm", "lr", "hypergrad_lr"]
+    share = (cells["outcome"] == "diverged").groupby([cells[k] for k in keys], dropna=False).mean()
+    found = rows.set_index(keys)["value"]
+    pd.testing.assert_series_equal(found, share, check_names=False)
+    drawn = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd", "value", capped=False)
+    assert set(drawn.state.ravel()) == {"completed"}
+    assert drawn.value.max() == 1.0
+
+
 def test_differences_are_scaled_alike_on_both_sides_of_zero(partial: Results) -> None:
     measure = by_name(partial)["difference"]
     norm = color_scale(
@@ -128,8 +140,11 @@ def test_many_cells_get_medians_of_their_point_within_the_budget(
         kept = data["curves"]["steps"][steps]
         assert len(kept) <= 10
         own = traces[traces["point"] == int(point)]
-        median = own.pivot_table(index="step", columns="cell_id", values="lr").loc[kept]
-        assert lr == pytest.approx(np.nanmedian(median, axis=1), rel=1e-3)
+        every = own.pivot_table(index="step", columns="cell_id", values="lr")
+        median = every.loc[kept]
+        assert not median.isna().any(axis=None)  # it ends with the first seed that does
+        assert kept[-1] == every.dropna().index[-1]
+        assert lr == pytest.approx(np.median(median, axis=1), rel=1e-3)
 
 
 def test_script_data_cannot_end_its_element() -> None:

@@ -13,22 +13,27 @@ from report_studies import paper_study, results
 
 from hdsens.analysis import (
     accounting,
+    importance,
     regret_table,
     sensitivity_table,
+    steps_to_target_table,
     tunability_curve,
     verdict,
 )
+from hdsens.report import render
+from hdsens.report.answer import answers, confirmed, loss_words
+from hdsens.report.criteria import criteria
 from hdsens.report.curves import loss_curves, thin
 from hdsens.report.families import families
+from hdsens.report.good_levels import Levels, levels_of
 from hdsens.report.heatmap import heatmap
 from hdsens.report.points import family_points, point_table
+from hdsens.report.reach import reaches, reaches_text
+from hdsens.report.seed_pairs import seed_pairs
 from hdsens.report.tables import IN_NATS, REGRET, SENSITIVITY
-from hdsens.report.text import interval, read_number, share
-from hdsens.report.trajectories import lr_paths
-from hdsens.report.words import answers
+from hdsens.report.text import read_number, share
+from hdsens.report.trajectories import lost_words, lr_paths, path_words
 from hdsens.store import Results
-
-REGRET_INTERVAL = ["regret_mean", "regret_mean_lower", "regret_mean_upper"]
 
 
 def capped(cells: pd.DataFrame) -> pd.Series:
@@ -112,14 +117,16 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
 @pytest.mark.parametrize(
     ("outcomes", "sentence"),
     [
-        ("sss", "hd is much less sensitive to lr than sgd at each of 3 settings of hypergrad_lr."),
-        ("rrr", "That hd is much less sensitive to lr than sgd is refuted at each of 3 settings"),
-        ("iii", "Whether hd is much less sensitive to lr than sgd is not settled at each of 3"),
-        ("ssr", "hd is much less sensitive to lr than sgd at 2 of 3 settings of hypergrad_lr; that"
-         " is refuted at 1."),
-        ("rri", "hd is much less sensitive to lr than sgd at none of 3 settings of hypergrad_lr;"
-         " that is refuted at 2 and not settled at 1."),
-        ("s", "hd is much less sensitive to lr than sgd."),
+        ("sss", "Yes: hd depends much less on lr than sgd at each of 3 settings of hypergrad_lr."),
+        ("rrr", "No: hd does not depend much less on lr than sgd at each of 3 settings of"),
+        ("iii", "Not settled: whether hd depends much less on lr than sgd is open at each of 3"),
+        ("ssr", "Partly: hd depends much less on lr than sgd at 2 of 3 settings of hypergrad_lr;"
+         " at 1 it does not."),
+        ("sri", "Partly: hd depends much less on lr than sgd at 1 of 3 settings of hypergrad_lr;"
+         " at 1 it does not and 1 is open."),
+        ("rri", "Not shown: hd does not depend much less on lr than sgd at 2 of 3 settings of"
+         " hypergrad_lr; 1 is open."),
+        ("s", "Yes: hd depends much less on lr than sgd."),
     ],
 )  # fmt: skip
 def test_answer_says_at_how_many_settings_what_holds(
@@ -151,10 +158,70 @@ def test_answers_quote_the_regret_they_rest_on(partial: Results, partial_page: P
     rows = sensitivity_table(partial.cells).set_index("arm")
     for base in ("sgd", "sgdn", "adam"):
         own = rows.loc[f"{base}_hd"].sort_values("regret_mean")
-        ends = [interval(*own.iloc[i][REGRET_INTERVAL]) for i in (0, -1)]
-        against = interval(*rows.loc[base][REGRET_INTERVAL])
-        said = f"Mean regret over lr: {base}_hd {ends[0]} to {ends[1]}, against {base} {against}."
+        ends = [loss_words(own.iloc[i]) for i in (0, -1)]
+        said = (
+            f"Averaged over the lr tried, {base} loses {loss_words(rows.loc[base])},"
+            f" {base}_hd between {ends[0]} and {ends[1]}."
+        )
         assert said in partial_page.text
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "words"), [(2, "47%"), (3, "47% [46, 48]"), (10, "47% [46, 48]")]
+)
+def test_losses_are_percent_of_regret_without_an_interval_of_two_seeds(
+    n_seeds: int, words: str
+) -> None:
+    row = {"regret_mean": 0.4712, "regret_mean_lower": 0.4649, "regret_mean_upper": 0.4775}
+    assert loss_words({**row, "n_seeds": n_seeds}) == words
+
+
+def test_the_fixed_setting_is_told_part_by_part(partial: Results) -> None:
+    arm = partial.study.arm("sgd_hd")
+    tested = pd.DataFrame(
+        {
+            "part": ["C1", "C2", "C3", "C4"],
+            "verdict": ["supported", "inconclusive", "refuted", "supported"],
+            "hypergrad_lr": [0.01, 0.01, 0.01, np.nan],
+        }
+    )
+    assert confirmed(arm, "refuted", tested) == (
+        "No: at hypergrad_lr 0.01, fixed beforehand, sgd_hd depends much less on lr than sgd and is"
+        " no harder to tune, but is worse than sgd at some lr; whether it works from lr = 0 is"
+        " open."
+    )
+    open_ = tested.assign(verdict="inconclusive")
+    assert confirmed(arm, "inconclusive", open_) == (
+        "Not settled: at hypergrad_lr 0.01, fixed beforehand, whether sgd_hd depends much less on"
+        " lr than sgd, works from lr = 0, is never worse than sgd and is no harder to tune is open."
+    )
+
+
+def test_many_settings_are_counted_instead_of_shown_one_by_one() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    arms[1]["hypergrad_lr"] = [10.0**-e for e in range(9)]
+    shown = results(paper_study(arms=arms, seeds=2))
+    (strip,) = Page(render([shown])).named("strip")
+    parts = verdict(shown.cells).parts
+    for row in strip.dicts():
+        own = parts.loc[parts["part"] == row.pop("claim")[:2], "verdict"].value_counts()
+        assert {kind: int(n) for kind, n in row.items()} == {k: own.get(k, 0) for k in row}
+    assert len(strip.rows) == 4
+
+
+def test_thresholds_on_the_page_are_those_of_the_study(
+    partial: Results, partial_page: Page
+) -> None:
+    shown = [row["supported"] for row in partial_page.named("criteria")[0].dicts()]
+    assert "less than 0.5 ×" in shown[0]
+    margins = {"ratio": 0.7, "best": 0.03, "zero": 0.04, "worse": 0.05, "tuning": 0.06}
+    protocol = {"pilot_seeds": [7], "margins": margins}
+    rules = criteria(paper_study(protocol=protocol).protocol)
+    said = [rule.supported for rule in rules]
+    for text, numbers in zip(
+        said, (["0.7 ×", "3.0"], ["4.0"], ["5.0", "50%"], ["6.0"]), strict=True
+    ):
+        assert all(n in text for n in numbers)
 
 
 def test_tuning_curves_say_their_numbers(partial: Results, partial_html: str) -> None:
@@ -205,7 +272,11 @@ def test_heatmap_holds_mean_capped_loss_and_state_of_every_point(
         lost = int((used["outcome"] == "diverged").sum())
         assert (shown.n_seeds[i, j], shown.n_diverged[i, j]) == (len(used), lost)
         assert shown.state[i, j] == ("diverged" if lost == len(used) else "completed")
+        none_learnt = (used["counted"] >= used["initial_loss"]).all()
+        assert shown.untrained[i, j] == (none_learnt and lost < len(used))
     assert "diverged" in shown.state
+    assert shown.untrained[-1, 0]  # the base arm at lr = 0
+    assert not shown.untrained.all()
     assert shown.expected == 3
 
 
@@ -238,7 +309,7 @@ def test_numbers_in_the_heatmap_figures_are_the_means(partial: Results, partial_
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", figures[0])
     rows = point_table(partial.cells)
     shown = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
-    numbers = [t for t in texts if re.fullmatch(r"\d+\.\d\d+", t)]
+    numbers = [t.removeprefix("≥") for t in texts if re.fullmatch(r"≥?\d+\.\d\d+", t)]
     drawn = [float(t) for t in numbers][-int((shown.state == "completed").sum()) :]
     assert drawn == pytest.approx(shown.value[shown.state == "completed"], rel=0.006)
 
@@ -280,3 +351,80 @@ def test_lr_paths_are_medians_over_seeds_from_every_initial_lr(partial: Results)
     assert paths[-1].lr == pytest.approx(np.median(lr, axis=1))
     assert paths[-1].lr[0] == 0 < paths[-1].lr[-1]
     assert paths[-1].n_seeds == 3
+
+
+def test_lr_paths_end_where_the_first_seed_is_lost() -> None:
+    cells = pd.DataFrame(
+        {
+            "cell_id": list("abcd"),
+            "lr": [0.1, 0.1, 0.1, 1.0],
+            "seed": [0, 1, 2, 0],
+            "outcome": ["completed", "diverged", "completed", "diverged"],
+        }
+    )
+    runs = {"a": [0.1, 0.2, 0.3, 0.4], "b": [0.1, 9.0], "c": [0.1, 0.4, 0.5, 0.6]}
+    traces = pd.DataFrame(
+        [{"cell_id": c, "step": i + 1, "lr": v} for c, lr in runs.items() for i, v in enumerate(lr)]
+    )
+    at_once, path = lr_paths(cells, traces)
+    assert (path.step.tolist(), path.lr.tolist()) == ([1, 2], [0.1, 0.4])
+    assert (path.n_seeds, path.n_diverged) == (3, 1)
+    assert path_words(path) == (
+        "from 0.1 to 0.400 at step 2, where the first of 1 of 3 seeds diverged"
+    )
+    assert lost_words([at_once, path]) == "seeds diverged from lr 1 (1/1), 0.1 (1/3)"
+    assert len(at_once.step) == 0
+    whole = lr_paths(cells.assign(outcome="completed").iloc[[0, 2]], traces)
+    assert (whole[0].step.tolist(), whole[0].n_diverged) == ([1, 2, 3, 4], 0)
+    assert path_words(whole[0]) == "from 0.1 to 0.500"
+
+
+def test_steps_to_a_target_say_what_was_not_reached(partial: Results) -> None:
+    cells = partial.cells.copy()
+    cells.attrs = partial.cells.attrs
+    fast = (cells["arm"] == "adam") & (cells["lr"] == 0.1)
+    cells.loc[fast, "steps_to_low"] = 7.0
+    family = families(partial.study)[2]
+    shown = reaches(steps_to_target_table(cells, "low"), family)
+    assert [one.name for one in shown][:2] == ["adam", "adam_hd 1e-6"]
+    assert shown[0].steps.tolist() == [np.inf] * 4 + [7.0] + [np.inf] * 2
+    assert "adam: not reached from lr 0," in reaches_text(shown)
+    assert "7 from lr 0.1" in reaches_text(shown)
+
+
+def test_seed_pairs_are_capped_losses_of_the_same_seed_and_lr(partial: Results) -> None:
+    cells = partial.cells.assign(counted=capped(partial.cells))
+    cells = cells[cells["outcome"] != "failed"].set_index(["arm", "lr", "seed"])
+    cells = cells.sort_index()
+    found = seed_pairs(partial.cells, "train_loss")
+    assert set(found["arm"]) == {"sgd_hd", "sgdn_hd", "adam_hd"}
+    for row in found.sample(60, random_state=0).itertuples():
+        base = cells.loc[[(row.arm.removesuffix("_hd"), row.lr, row.seed)]].iloc[0]
+        own = cells.loc[[(row.arm, row.lr, row.seed)]]
+        own = own[own["hypergrad_lr"] == row.hypergrad_lr].iloc[0]
+        assert (row.own, row.base) == (own["counted"], base["counted"])
+        assert row.lost == ("diverged" in {own["outcome"], base["outcome"]})
+    hd = cells[cells["baseline"].notna()].reset_index()
+    with_base = [(r.arm.removesuffix("_hd"), r.lr, r.seed) in cells.index for r in hd.itertuples()]
+    assert len(found) == sum(with_base)
+
+
+def test_good_levels_are_those_with_a_regret_of_at_most_five_percent(partial: Results) -> None:
+    regret = regret_table(partial.cells)
+    family = families(partial.study)[1]
+    for one in levels_of(family_points(point_table(partial.cells), family), family):
+        own = regret[regret["arm"] == one.name.split()[0]]
+        if one.hypergrad_lr is not None:
+            own = own[own["hypergrad_lr"] == one.hypergrad_lr]
+        good = own.loc[own["regret_mean"] <= 0.05, "lr"]
+        assert one.lr[one.good].tolist() == good.tolist()
+    edge = np.array([0.05, 0.0501])
+    assert Levels("x", None, np.ones(2), edge, edge > 1).good.tolist() == [True, False]
+
+
+def test_bars_say_the_importance_of_each_factor(partial: Results, partial_html: str) -> None:
+    table = importance(partial.cells)
+    table = table[table["arm"].str.endswith("_hd")].dropna(subset="share")
+    assert len(table) == 9
+    for row in table.itertuples():
+        assert f"{row.arm}, {row.term}: {share(row.share)} [" in partial_html

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 from report_studies import TRAIN_SIZE, paper_study, results
 
+from hdsens import read_cells, run
 from hdsens.cells import expand
 from hdsens.report import write_report
 from hdsens.store import Results
@@ -67,6 +68,7 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
     page.on("console", lambda message: wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda r: wrong.append(r.url) if r.url != address else None)
+    context.set_offline(True)
     page.goto(address)
     yield page
     context.close()
@@ -96,11 +98,13 @@ def test_page_fits_its_window_and_wears_its_scheme(
     page.screenshot(path=artifacts / f"report-{request.node.callspec.id}.png", full_page=True)
 
 
-@pytest.mark.parametrize("page", [{"viewport": {"width": 1280, "height": 850}}], indirect=True)
-def test_answer_stands_on_the_first_screen(page: Any) -> None:
-    for family in page.locator(".family").all():
-        box = family.bounding_box()
-        assert box["y"] + box["height"] <= 850
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1280, "height": 800}}], indirect=True)
+def test_answer_cost_and_what_is_missing_stand_on_the_first_screen(page: Any) -> None:
+    parts = [*page.locator(".family").all(), *page.locator("h1, .account, .notice").all()]
+    assert len(parts) == 6
+    for part in parts:
+        box = part.bounding_box()
+        assert box["y"] + box["height"] <= 800
 
 
 def choose(page: Any, row: float, column: float, rows: int = 7, columns: int = 4) -> Any:
@@ -161,7 +165,7 @@ def test_diverged_and_failed_cells_say_what_became_of_them(page: Any) -> None:
     assert panel.locator("tbody td:nth-child(2)").first.inner_text() == "failed: boom"
 
 
-def test_a_cell_s_study_file_trains_the_same_cells(page: Any, tmp_path: Path) -> None:
+def test_a_cell_s_study_file_names_the_same_cells(page: Any, tmp_path: Path) -> None:
     panel = choose(page, row=2, column=2)
     panel.locator("summary").click()
     file = tmp_path / "cell.toml"
@@ -172,16 +176,46 @@ def test_a_cell_s_study_file_trains_the_same_cells(page: Any, tmp_path: Path) ->
     assert len(ids) == 3
 
 
+def test_the_command_on_the_page_trains_the_cell_again(browser: Any, tmp_path: Path) -> None:
+    """A real study, its page, the file that the page offers, and the same losses once more."""
+    arm = {"optimizer": "SGD", "lr": [0.0, 0.1]}
+    hd = {**arm, "name": "hd", "optimizer": "SGDHD", "baseline": "sgd", "hypergrad_lr": [1e-3, 0.1]}
+    task = {"model": "logreg", "data": "digits", "steps": 20}
+    arms = [{**arm, "name": "sgd"}, hd]
+    study = Study.from_dict({"name": "real", "seeds": 2, "task": task, "arms": arms})
+    done = run(study, tmp_path / "real", executor="inline")
+    page = browser.new_page()
+    page.goto(done.report.as_uri())
+    panel = choose(page, row=0, column=2, rows=2, columns=3)
+    assert panel.locator("h3").inner_text() == "hd, lr 0.1, hypergrad_lr 0.1"
+    panel.locator("summary").click()
+    with page.expect_download() as download:
+        panel.locator("a[download]").click()
+    assert panel.locator("code").inner_text() == "hdsens run cell.toml"
+    download.value.save_as(tmp_path / download.value.suggested_filename)
+    again = run(tmp_path / "cell.toml", tmp_path / "again", executor="inline")
+    ids = [row.get_attribute("data-cell") for row in panel.locator("tbody tr").all()]
+    page.close()
+    first, second = (read_cells(d.folder).set_index("cell_id") for d in (done, again))
+    assert set(second.index) == set(ids)
+    assert second["train_loss"].tolist() == first.loc[second.index, "train_loss"].tolist()
+
+
 def test_switch_changes_the_measure_in_place(page: Any) -> None:
     section = page.locator("section.evidence").first
     shown = section.locator(".measure >> visible=true")
     assert shown.count() == 1
+    panel = choose(page, row=6, column=2)
     before = shown.locator("svg").first.get_attribute("aria-label")
     section.locator("input[value=valid_loss]").check()
     assert shown.count() == 1
     after = shown.locator("svg").first.get_attribute("aria-label")
     assert "training loss (nats)" in before
     assert "validation loss (nats)" in after
+    assert panel.locator("h3").inner_text() == "sgd_hd, lr 0, hypergrad_lr 0.01"
+    at, heat = (shown.locator(x).bounding_box() for x in (".cursor.on", ".hits"))
+    middle = [(at[a] + at[s] / 2 - heat[a]) / heat[s] for a, s in (("x", "width"), ("y", "height"))]
+    assert middle == pytest.approx([2.5 / 4, 6.5 / 7], abs=0.01)
 
 
 @pytest.mark.parametrize("page", [{"java_script_enabled": False}], indirect=True)
@@ -192,6 +226,9 @@ def test_without_scripts_figures_tables_and_switch_remain(page: Any) -> None:
     assert ". regret. lr 10" in label
     assert page.locator("[data-table=regret] tbody tr").count() == 84
     assert not section.locator(".closer").is_visible()
+    for kind, n in ((".family", 1), (".heatmaps", 8), (".paths", 3), (".sides", 4)):
+        where = page.locator(kind).first if kind == ".family" else section.locator(kind)
+        assert where.locator("svg[aria-label]").count() == n, kind
 
 
 def test_prints_light_whole_and_without_controls(page: Any, artifacts: Path) -> None:
@@ -213,3 +250,44 @@ def test_no_serious_accessibility_findings(page: Any) -> None:
     found = axe.Axe().run(page).response["violations"]
     serious = [f for f in found if f["impact"] in ("serious", "critical")]
     assert [(f["id"], f["nodes"][0]["html"][:200]) for f in serious] == []
+
+
+BROKEN = {
+    "nothing": {"missing": range(1000)},
+    "one": {"missing": range(1, 1000)},
+    "base": {"missing": range(7, 1000)},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_hardly_any_result_gives_a_page_without_errors(
+    browser: Any, tmp_path: Path, artifacts: Path, name: str
+) -> None:
+    few = results(
+        paper_study(arms=paper_study().model_dump(mode="json")["arms"][:2]), **BROKEN[name]
+    )
+    page = browser.new_page(viewport={"width": 380, "height": 760})
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(write_report([few], tmp_path / "report.html").as_uri())
+    page.screenshot(path=artifacts / f"report-few-{name}.png", full_page=True)
+    assert wrong == []
+    assert "This report is partial" in page.locator(".notice").first.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
+
+
+def test_summary_links_to_its_studies(browser: Any, tmp_path: Path, artifacts: Path) -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    tasks = [{"model": "bowl", "data": name, "steps": 20} for name in ("one", "two")]
+    shown = [results(paper_study(name=t["data"], arms=arms, task=t)) for t in tasks]
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(write_report(shown, tmp_path / "report.html").as_uri())
+    page.screenshot(path=artifacts / "report-summary.png")
+    page.locator("[data-table=studies] a").nth(1).click()
+    assert page.url.endswith("#r1")
+    assert abs(page.locator("#r1").bounding_box()["y"]) < 2
+    panel = page.locator("#r1 .closer")
+    assert panel.locator("tbody tr").count() == 3
+    page.close()

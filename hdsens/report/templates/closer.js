@@ -176,21 +176,25 @@
     const seeds = [...new Set(runs.map((run) => run.seed))];
     const curves = [...(base >= 0 && base !== id ? curvesOf(data, base, "base") : []), ...curvesOf(data, id, "own")];
     const of = (name) => curves.map((c) => ({ ...c, values: c[name] }));
+    const file = studyOf(data.study, point, seeds);
     const again = element("details", {},
       element("summary", {}, "Train this cell again"),
-      element("p", {}, "Save this as cell.toml, then: ", element("code", {}, "hdsens run cell.toml")),
-      element("pre", { class: "scroll", tabindex: "0" }, studyOf(data.study, point, seeds)));
+      element("p", {}, "Save ",
+        element("a", { download: "cell.toml", href: `data:text/plain,${encodeURIComponent(file)}` }, "cell.toml"),
+        ", then: ", element("code", {}, "hdsens run cell.toml")),
+      element("pre", { class: "scroll", tabindex: "0" }, file));
     panel.replaceChildren(
       element("h3", {}, where(point)),
       chart("minibatch loss (nats)", of("loss"), lossScale),
       chart("lr", of("lr"), lrScale),
       ...(base >= 0 && base !== id ? [element("p", { class: "muted" }, "Grey: the base arm at the same lr.")] : []),
-      ...(runs.length ? [seedTable(runs), again] : [element("p", { class: "muted" }, "Median over seeds.")])
+      ...(runs.length ? [seedTable(runs), again] : [element("p", { class: "muted" }, "Median over seeds, up to where the first of them ends.")])
     );
   };
 
-  // A heatmap gets one button over its cells; pointer and arrow keys choose one of them.
-  const attach = (heat, data, panel) => {
+  // A heatmap gets one button over its cells; pointer and arrow keys choose one of them, and every
+  // heatmap of the section marks it, so that it stays chosen when the measure is switched.
+  const attach = (heat, choose) => {
     const [left, top, width, height] = heat.dataset.box.split(" ").map(Number);
     const rows = Number(heat.dataset.rows), columns = Number(heat.dataset.columns);
     const points = heat.dataset.points.split(" ").map(Number);
@@ -198,42 +202,60 @@
     const button = element("button", { type: "button", class: "hits",
       "aria-label": `Look closer at ${heat.dataset.title}: arrow keys choose a cell` }, cursor);
     Object.assign(button.style, { left: `${left}%`, top: `${top}%`, width: `${width}%`, height: `${height}%` });
-    let row = rows - 1, column = 0;
-    const choose = () => {
-      for (const other of document.querySelectorAll(".cursor.on")) other.classList.remove("on");
-      cursor.classList.add("on");
+    let row = 0, column = 0;
+    const mark = (id) => {
+      const at = points.indexOf(id);
+      cursor.classList.toggle("on", at >= 0);
+      if (at < 0) return;
+      row = Math.floor(at / columns);
+      column = at % columns;
       Object.assign(cursor.style, { left: `${(100 * column) / columns}%`, top: `${(100 * row) / rows}%`,
         width: `${100 / columns}%`, height: `${100 / rows}%` });
-      const hasBase = heat.dataset.base === "yes";
-      show(panel, data, points[row * columns + column], hasBase ? points[row * columns] : -1);
+    };
+    const go = (toRow, toColumn) => {
+      const at = Math.min(rows - 1, Math.max(0, toRow)) * columns + Math.min(columns - 1, Math.max(0, toColumn));
+      if (points[at] >= 0) choose(points[at]);
     };
     button.addEventListener("click", (event) => {
-      if (event.detail > 0) {
-        const box = button.getBoundingClientRect();
-        column = Math.min(columns - 1, Math.floor((columns * (event.clientX - box.left)) / box.width));
-        row = Math.min(rows - 1, Math.floor((rows * (event.clientY - box.top)) / box.height));
-      }
-      choose();
+      if (event.detail === 0) return go(row, column);
+      const box = button.getBoundingClientRect();
+      go(Math.floor((rows * (event.clientY - box.top)) / box.height),
+        Math.floor((columns * (event.clientX - box.left)) / box.width));
     });
     button.addEventListener("keydown", (event) => {
       const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
       if (!move) return;
       event.preventDefault();
-      row = Math.min(rows - 1, Math.max(0, row + move[0]));
-      column = Math.min(columns - 1, Math.max(0, column + move[1]));
-      choose();
+      go(row + move[0], column + move[1]);
     });
     heat.append(button);
+    return { mark, points, columns, start: points[Number(heat.dataset.start)], hasBase: heat.dataset.base === "yes" };
+  };
+
+  const wire = (section, data) => {
+    const panel = section.querySelector(".closer");
+    const heats = [];
+    // The baseline of a point stands in the first column of its row, in a heatmap that has one.
+    const baseOf = (id) => {
+      const heat = heats.find((h) => h.hasBase && h.points.includes(id));
+      if (!heat) return -1;
+      return heat.points[Math.floor(heat.points.indexOf(id) / heat.columns) * heat.columns];
+    };
+    const choose = (id) => {
+      for (const heat of heats) heat.mark(id);
+      show(panel, data, id, baseOf(id));
+    };
+    for (const heat of section.querySelectorAll(".heat")) heats.push(attach(heat, choose));
+    if (!heats.length) return;
+    panel.hidden = false;
+    section.querySelector(".hint").hidden = false;
+    choose(heats[0].start);
   };
 
   for (const article of document.querySelectorAll("article")) {
     const embedded = document.getElementById(`${article.id}-data`);
     if (!embedded) continue;
     const data = JSON.parse(embedded.textContent);
-    for (const section of article.querySelectorAll(".evidence")) {
-      const panel = section.querySelector(".closer");
-      panel.hidden = false;
-      for (const heat of section.querySelectorAll(".heat")) attach(heat, data, panel);
-    }
+    for (const section of article.querySelectorAll(".evidence")) wire(section, data);
   }
 })();

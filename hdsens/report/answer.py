@@ -1,0 +1,189 @@
+"""The answer for a family in plain words, from the verdict and the sensitivity table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from hdsens.analysis import Verdict
+from hdsens.report.families import Family
+from hdsens.report.text import count, interval, join, level, percent
+from hdsens.study import Arm
+
+FEWEST_SEEDS = 3  # two give intervals that are a dozen standard errors wide
+FEW_SEEDS = 5
+START = {"supported": "Yes", "refuted": "No", "inconclusive": "Not settled"}
+SAYING = {  # part -> what an arm does where it is supported (and is asked where open), refuted
+    "C1": ("depends much less on lr than {}", "does not depend much less on lr than {}"),
+    "C2": ("works from lr = 0", "does not work from lr = 0"),
+    "C3": ("is never worse than {}", "is worse than {} at some lr"),
+    "C4": ("is no harder to tune", "is harder to tune"),
+}
+
+
+def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
+    """The answer for a family: the verdict on each HD arm, then the numbers behind it.
+
+    `rows` are the family's rows of `sensitivity_table` at one setting of other factors.
+    """
+    if len(rows) and (rows["n_diverged"] == rows["n_cells"]).all():
+        names = join([arm.name for arm in family.arms])
+        return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
+    if family.base is None or not family.others:
+        return [text for arm in family.arms for text in _alone(rows, arm.name)]
+    said = [text for arm in family.others for text in _of_arm(arm, judged)]
+    return [*said, *_losses(rows, family.base.name, family.others, judged)]
+
+
+def _alone(rows: pd.DataFrame, name: str) -> list[str]:
+    """An arm with nothing to compare it with: how wide its good lr are, and what is lost."""
+    known = rows[rows["arm"] == name].dropna(subset="regret_mean")
+    if not len(known):
+        return [f"{name}: no seed has a result at every nonzero lr, so there is no answer."]
+    widths = known["decades_within_5pct"].dropna().sort_values().tolist()
+    said = []
+    if widths:
+        ends = " to ".join(f"{width:.3g}" for width in dict.fromkeys((widths[0], widths[-1])))
+        noun = "decade" if ends == "1" else "decades"
+        said.append(f"{name} stays within 5% of its best over {ends} {noun} of lr.")
+    best = [level(value) for value in dict.fromkeys(known["best_level"].dropna())]
+    at = f" The best lr is {best[0]}." if len(best) == 1 else ""
+    return [*said, f"Averaged over the lr tried, {name} loses {_range(known)}.{at}"]
+
+
+def _of_arm(arm: Arm, judged: Verdict | str) -> list[str]:
+    if isinstance(judged, str):
+        return [f"No verdict on {arm.name}: {judged}."]
+    parts = judged.parts[judged.parts["arm"] == arm.name]
+    tested = parts[parts["primary"]]
+    if len(tested):
+        joint = judged.joint.set_index("arm").loc[arm.name]
+        return [confirmed(arm, str(joint["verdict"]), tested)]
+    first = parts[parts["part"] == "C1"]
+    return [_explored(arm, list(first["verdict"]))] if len(first) else []
+
+
+def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
+    """The verdict at the setting that was fixed beforehand, part by part."""
+    found = dict(zip(tested["part"], tested["verdict"], strict=True))
+    holds, fails, open_ = (
+        [
+            SAYING[part][kind == "refuted"].format(arm.baseline)
+            for part in found
+            if found[part] == kind
+        ]
+        for kind in ("supported", "refuted", "inconclusive")
+    )
+    setting = _primary(tested)
+    where = f" at hypergrad_lr {level(setting)}, fixed beforehand," if setting is not None else ""
+    said = [f"{join(holds)}"] if holds else []
+    said += [f"{'but ' if holds else ''}{join(fails)}"] if fails else []
+    sentence = f"{START[outcome]}:{where} {arm.name} {', '.join(said)}" if said else START[outcome]
+    if open_:
+        whether = f"whether it {join(open_)} is open"
+        sentence += f"; {whether}" if said else f":{where} {whether.replace('it', arm.name, 1)}"
+    return f"{sentence}."
+
+
+def _primary(tested: pd.DataFrame) -> float | None:
+    known = tested["hypergrad_lr"].dropna() if "hypergrad_lr" in tested else tested["arm"][:0]
+    return float(known.iloc[0]) if len(known) else None
+
+
+def _explored(arm: Arm, outcomes: Sequence[str]) -> str:
+    """What C1 came to over the settings of an arm."""
+    n = len(outcomes)
+    counts = {kind: outcomes.count(kind) for kind in START}
+    than = f"depends much less on lr than {arm.baseline}"
+    each = f" at each of {n} settings of hypergrad_lr" if n > 1 else ""
+    if counts["supported"] == n:
+        return f"Yes: {arm.name} {than}{each}."
+    if counts["refuted"] == n:
+        return f"No: {arm.name} does not {than.replace('depends', 'depend')}{each}."
+    if counts["inconclusive"] == n:
+        return f"Not settled: whether {arm.name} {than} is open{each}."
+    settings = f"of {n} settings of hypergrad_lr"
+    open_ = count(counts["inconclusive"], "is open", "are open")
+    if not counts["supported"]:
+        not_ = than.replace("depends", "depend")
+        return f"Not shown: {arm.name} does not {not_} at {counts['refuted']} {settings}; {open_}."
+    rest = [f"at {counts['refuted']} it does not"] if counts["refuted"] else []
+    rest += [open_] if counts["inconclusive"] else []
+    return f"Partly: {arm.name} {than} at {counts['supported']} {settings}; {join(rest)}."
+
+
+def windows(judged: Verdict | str, family: Family) -> list[str]:
+    """Where C1, C2 and C3 are supported together, a sentence an HD arm; descriptive."""
+    if isinstance(judged, str) or not len(judged.window):
+        return []
+    return [
+        f"{arm.name}: C1, C2 and C3 are supported together at {_levels(row['supported'])}."
+        for arm in family.others
+        for _, row in judged.window[judged.window["arm"] == arm.name].head(1).iterrows()
+    ]
+
+
+def _levels(supported: Sequence[float]) -> str:
+    if not supported:
+        return "no level of hypergrad_lr that was tried"
+    return f"hypergrad_lr {join([level(value) for value in supported])}"
+
+
+def _losses(
+    rows: pd.DataFrame, base: str, others: Sequence[Arm], judged: Verdict | str
+) -> list[str]:
+    """What is lost over lr and from lr = 0, at the tested setting or over all of them."""
+    known = rows.dropna(subset="regret_mean")
+    own = {arm.name: _at_tested(known[known["arm"] == arm.name], judged) for arm in others}
+    own = {name: found for name, found in own.items() if len(found)}
+    against = known[known["arm"] == base]
+    if not own or not len(against):
+        return ["What is lost over lr is not known for both: no seed has a result at every lr."]
+    said = join([f"{name} {_range(found)}" for name, found in own.items()])
+    zero = {name: found.dropna(subset="regret_zero") for name, found in own.items()}
+    from_zero = join([f"{n} loses {_range(f, 'regret_zero')}" for n, f in zero.items() if len(f)])
+    return [
+        f"Averaged over the lr tried, {base} loses {_range(against)}, {said}."
+        + (f" Started at lr = 0, {from_zero}." if from_zero else "")
+    ]
+
+
+def _at_tested(rows: pd.DataFrame, judged: Verdict | str) -> pd.DataFrame:
+    """Rows at the setting that was fixed beforehand; all of them where none was."""
+    if isinstance(judged, str) or not len(rows):
+        return rows
+    parts = judged.parts
+    setting = _primary(parts[parts["primary"] & (parts["arm"] == rows["arm"].iloc[0])])
+    return rows if setting is None else rows[rows["hypergrad_lr"] == setting]
+
+
+def _range(rows: pd.DataFrame, column: str = "regret_mean") -> str:
+    """Lowest and highest regret of some settings in percent, each with its interval."""
+    order = rows.sort_values(column, kind="stable")
+    ends = order.iloc[[0, -1]] if len(order) > 1 else order
+    said = [loss_words(row, column) for _, row in ends.iterrows()]
+    return f"between {said[0]} and {said[1]}" if len(said) > 1 else said[0]
+
+
+def loss_words(row: Mapping[str, float] | pd.Series, column: str = "regret_mean") -> str:
+    """A regret in percent, with its interval from three seeds on."""
+    if row["n_seeds"] < FEWEST_SEEDS:
+        return f"{percent(row[column])}%"
+    low, high = row[f"{column}_lower"], row[f"{column}_upper"]
+    first, _, rest = interval(row[column], low, high, percent).partition(" ")
+    return f"{first}% {rest}".strip()
+
+
+def how_sure(rows: pd.DataFrame) -> str:
+    """What the brackets are, and what few seeds mean for them.
+
+    `rows` are of `sensitivity_table`.
+    """
+    n = int(rows["n_seeds"].max()) if len(rows) else 0
+    if not n:
+        return ""
+    if n < FEWEST_SEEDS:
+        return f"{count(n, 'seed')}: too few for intervals that say anything."
+    few = ", wide because so few" if n < FEW_SEEDS else ""
+    return f"Brackets: 95% intervals over {count(n, 'seed')}{few}."
