@@ -10,12 +10,12 @@ from torch.optim.optimizer import ParamsT
 
 from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
 from hdsens.optim.adam_update import bias_corrections, descend, descend_fused
-from hdsens.optim.checks import check_moments
+from hdsens.optim.checks import check_moments, refuse_capture
 from hdsens.optim.hypergradient import HypergradientOptimizer
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
 from hdsens.optim.packing import Member, Run, allocate, pieces, runs
 from hdsens.optim.plan import Plan
-from hdsens.optim.reductions import descent_gradient, products, widened
+from hdsens.optim.reductions import Sums, descent_gradient, products, scaled, total, widened
 from hdsens.optim.workspace import room
 
 
@@ -91,7 +91,8 @@ class AdamHD(HypergradientOptimizer):
         super().__setstate__(state)
         for kept in self.state.values():
             if "step" in kept:
-                kept["step"] = torch.as_tensor(kept["step"], dtype=torch.float32, device="cpu")
+                step = torch.as_tensor(kept["step"], dtype=torch.float32, device="cpu")
+                kept["step"] = step.clone()  # what was loaded stays as it is
 
     def _check(self, options: dict[str, Any]) -> None:
         super()._check(options)
@@ -99,20 +100,23 @@ class AdamHD(HypergradientOptimizer):
 
     @bookkeeping_around_kernels
     def _step_group(self, index: int, params: list[Tensor]) -> None:
+        refuse_capture(type(self).__name__, params)
         group = self.param_groups[index]
         settings = _settings(group)
         plan = self._plan(index, settings, params)
-        parts = []
-        for run in plan.runs:
-            for vectors in _vectors(group, settings, plan, run):
-                parts.append(_advance(settings, run.kind.still, *vectors))
+        parts = [
+            _advance(settings, run.kind.still, *_vectors(group, settings, plan, run))
+            if settings.advances(run.kind.still)
+            else ()
+            for run in plan.runs
+        ]
         _finish(group, settings, plan, parts)
 
     @bookkeeping
     def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
         def split() -> list[Run]:
             members = [_member(param, self.state[param]) for param in params]
-            _start([member for member in members if not member.state], settings)
+            _start(members, settings.names)
             return list(runs(members, settings.names, settings.singly))
 
         return self._planned(index, params, (settings.names, settings.singly), split)
@@ -144,6 +148,14 @@ class _Settings(NamedTuple):
         names = ("exp_avg", "exp_avg_sq")
         return (*names, "max_exp_avg_sq") if self.amsgrad else names
 
+    def measures(self, still: bool) -> bool:
+        """Whether a run that is still or not has anything to say about lr."""
+        return self.measured and (self.squares or not still)
+
+    def advances(self, still: bool) -> bool:
+        """Whether there is work to do before lr is known."""
+        return not self.fused or self.measures(still)
+
 
 def _settings(group: dict[str, Any]) -> _Settings:
     return _Settings(
@@ -160,58 +172,61 @@ def _settings(group: dict[str, Any]) -> _Settings:
 
 
 def _member(param: Tensor, state: dict[str, Any]) -> Member:
+    if "step" not in state:
+        state.clear()
     steps = state["step"].item() if state else 0.0
     idle = state.pop("idle", None) is not None
     return Member(param, state, _Kind(steps, idle or steps == 0))
 
 
-def _start(members: list[Member], settings: _Settings) -> None:
-    allocate(members, settings.names)
+def _start(members: list[Member], names: tuple[str, ...]) -> None:
+    """Give members what they lack: all of it at first, the maximum where amsgrad comes later."""
+    allocate(members, names)
     for member in members:
-        member.state["step"] = torch.zeros((), dtype=torch.float32)
+        if "step" not in member.state:
+            member.state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
 
 
 @bookkeeping
 def _vectors(
     group: dict[str, Any], settings: _Settings, plan: Plan, run: Run
-) -> list[tuple[Tensor, ...]]:
-    """Gradient, parameters, two numbers and the moments of a run, in pieces.
+) -> tuple[Tensor, ...]:
+    """A number, then gradient, parameters and moments of a run.
 
-    With the numbers, u_{t-1} = m̂ / (√v̂ + ε) is `scale` m / (√v + `floor`).
+    u_{t-1} = m̂ / (√v̂ + ε) is m / (√v + the number), times `_scale`.
     """
-    if settings.fused and not settings.measured:
-        return []
     gradient = plan.gradient(run)
     param = plan.params_of(run) if settings.weight_decay != 0 else gradient
-    debias, root = bias_corrections(group, max(run.states[0]["step"].item(), 1))
-    floor = torch.tensor(group["eps"] * root, dtype=torch.float64)
-    scale = torch.tensor(root / debias, dtype=torch.float64)
-    return [
-        (g, p, floor, scale, *moments) for g, p, *moments in pieces(gradient, param, *run.vectors)
-    ]
+    _, root = bias_corrections(group, _steps(run))
+    dtype = torch.promote_types(gradient.dtype, torch.float32)
+    floor = torch.tensor(group["eps"] * root, dtype=dtype, device="cpu")
+    return floor, gradient, param, *run.vectors
 
 
-def _advance(
-    settings: _Settings,
-    still: bool,
-    gradient: Tensor,
-    param: Tensor,
-    floor: Tensor,
-    scale: Tensor,
-    *moments: Tensor,
-) -> Tensor | None:
+def _scale(group: dict[str, Any], run: Run) -> float:
+    debias, root = bias_corrections(group, _steps(run))
+    return root / debias
+
+
+def _steps(run: Run) -> float:
+    steps: float = run.states[0]["step"].item()
+    return max(steps, 1.0)
+
+
+def _advance(settings: _Settings, still: bool, floor: Tensor, *vectors: Tensor) -> Sums:
     """Measure g_t against u_{t-1}, then move the moments on, unless a fused update will."""
-    g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
-    measured = None
-    if settings.measured and (settings.squares or not still):
-        u = None if still else _ratio(moments[0], moments[-1], floor)
-        measured = products(g, u, settings.squares, scale)
-    if not settings.fused:
-        moments[0].lerp_(g, 1 - settings.beta1)
-        moments[1].mul_(settings.beta2).addcmul_(g, g, value=1 - settings.beta2)
-    if settings.amsgrad and not settings.fused:
-        torch.maximum(moments[2], moments[1], out=moments[2])
-    return measured
+    parts = []
+    for gradient, param, *moments in pieces(*vectors):
+        g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
+        if settings.measures(still):
+            u = None if still else _ratio(moments[0], moments[-1], floor)
+            parts.append(products(g, u, settings.squares))
+        if not settings.fused:
+            moments[0].lerp_(g, 1 - settings.beta1)
+            moments[1].mul_(settings.beta2).addcmul_(g, g, value=1 - settings.beta2)
+        if settings.amsgrad and not settings.fused:
+            torch.maximum(moments[2], moments[1], out=moments[2])
+    return total(parts)
 
 
 def _ratio(first: Tensor, second: Tensor, floor: Tensor) -> Tensor:
@@ -221,10 +236,9 @@ def _ratio(first: Tensor, second: Tensor, floor: Tensor) -> Tensor:
 
 
 @bookkeeping
-def _finish(
-    group: dict[str, Any], settings: _Settings, plan: Plan, parts: list[Tensor | None]
-) -> None:
-    adapt_lr(group, [part for part in parts if part is not None])
+def _finish(group: dict[str, Any], settings: _Settings, plan: Plan, parts: list[Sums]) -> None:
+    measured = [(run, sums) for run, sums in zip(plan.runs, parts, strict=True) if sums]
+    adapt_lr(group, [scaled(sums, _scale(group, run)) for run, sums in measured])
     lr = step_lr(group)
     if settings.fused:
         descend_fused(group, plan, lr)

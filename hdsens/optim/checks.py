@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 RULES = ("additive", "multiplicative")
+UNSUPPORTED = ("capturable", "differentiable")
 
 
 def check_options(owner: str, options: Mapping[str, Any]) -> None:
@@ -21,6 +24,10 @@ def check_options(owner: str, options: Mapping[str, Any]) -> None:
     _check_transition(owner, options["transition"])
     _check_bounds(owner, options["lr_bounds"], options["lr"])
     _check_non_negative(owner, options, "weight_decay", "use 0 for none")
+    for name in UNSUPPORTED:
+        if options.get(name):
+            remedy = "torch.optim has it where it is needed"
+            raise _refusal(owner, f"{name} is not supported", repr(options[name]), remedy)
 
 
 def check_momentum(owner: str, options: Mapping[str, Any]) -> None:
@@ -28,7 +35,9 @@ def check_momentum(owner: str, options: Mapping[str, Any]) -> None:
     momentum, dampening = options["momentum"], options["dampening"]
     _check_non_negative(owner, options, "momentum", "use 0 for none")
     if not _is_finite(dampening):
-        raise _refusal(owner, "dampening must be a finite number", dampening, "use 0 for none")
+        raise _refusal(
+            owner, "dampening must be a finite number", repr(dampening), "use 0 for none"
+        )
     if options["nesterov"] and (momentum <= 0 or dampening != 0):
         got = f"momentum={momentum}, dampening={dampening}"
         rule = "nesterov needs momentum > 0 and dampening = 0"
@@ -41,7 +50,7 @@ def check_moments(owner: str, options: Mapping[str, Any]) -> None:
     betas = options["betas"]
     if not _is_pair(betas) or not all(0 <= beta < 1 for beta in betas):
         rule = "betas must be two floats in [0, 1)"
-        raise _refusal(owner, rule, betas, "Adam's are (0.9, 0.999)")
+        raise _refusal(owner, rule, repr(betas), "Adam's are (0.9, 0.999)")
     if options["foreach"] and options["fused"]:
         rule = "foreach and fused exclude each other"
         raise _refusal(owner, rule, "foreach=True, fused=True", "pass one of them")
@@ -61,6 +70,13 @@ def sparse_refusal(owner: str, gradient: Tensor) -> RuntimeError:
     return RuntimeError(f"{rule}; build the embedding with sparse=False")
 
 
+def refuse_capture(owner: str, params: Sequence[Tensor]) -> None:
+    """Raise RuntimeError inside a CUDA graph's capture, which would repeat one step's numbers."""
+    if params[0].is_cuda and torch.cuda.is_current_stream_capturing():
+        rule = f"{owner}: step() cannot be captured in a CUDA graph, since it counts on the host"
+        raise RuntimeError(f"{rule}; capture forward and backward, and step outside")
+
+
 def _check_lr(owner: str, lr: Any) -> None:
     if isinstance(lr, Tensor):
         if lr.numel() != 1 or not lr.is_floating_point():
@@ -69,12 +85,13 @@ def _check_lr(owner: str, lr: Any) -> None:
             raise _refusal(owner, rule, got, "pass torch.tensor(0.1)")
         lr = 0.0 if lr.is_meta else lr.item()
     if not _is_finite(lr) or lr < 0:
-        raise _refusal(owner, "lr must be a finite number >= 0", lr, "0 is allowed")
+        raise _refusal(owner, "lr must be a finite number >= 0", repr(lr), "0 is allowed")
 
 
 def _check_non_negative(owner: str, options: Mapping[str, Any], name: str, remedy: str) -> None:
     if not _is_finite(options[name]) or options[name] < 0:
-        raise _refusal(owner, f"{name} must be a finite number >= 0", options[name], remedy)
+        rule = f"{name} must be a finite number >= 0"
+        raise _refusal(owner, rule, repr(options[name]), remedy)
 
 
 def _check_transition(owner: str, transition: Any) -> None:
@@ -82,10 +99,10 @@ def _check_transition(owner: str, transition: Any) -> None:
         return
     remedy = "the paper's example has power 2"
     if not _is_pair(transition):
-        raise _refusal(owner, "transition must be (final_lr, power)", transition, remedy)
+        raise _refusal(owner, "transition must be (final_lr, power)", repr(transition), remedy)
     if transition[0] < 0 or transition[1] <= 0:
         rule = "transition must be (final_lr >= 0, power > 0), both finite"
-        raise _refusal(owner, rule, transition, remedy)
+        raise _refusal(owner, rule, repr(transition), remedy)
 
 
 def _check_bounds(owner: str, bounds: Any, lr: Any) -> None:
@@ -93,23 +110,23 @@ def _check_bounds(owner: str, bounds: Any, lr: Any) -> None:
         return
     if not _is_pair(bounds, _is_number) or not bounds[0] <= bounds[1]:
         rule = "lr_bounds must be (low, high) with low <= high"
-        raise _refusal(owner, rule, bounds, "use None for no bounds")
+        raise _refusal(owner, rule, repr(bounds), "use None for no bounds")
     inside = (isinstance(lr, Tensor) and lr.is_meta) or bounds[0] <= lr <= bounds[1]
     if not inside:
         rule = f"lr must lie within lr_bounds {tuple(bounds)}"
-        raise _refusal(owner, rule, lr, "widen them or start inside")
+        raise _refusal(owner, rule, repr(lr), "widen them or start inside")
 
 
-def _refusal(owner: str, rule: str, value: object, remedy: str) -> ValueError:
-    return ValueError(f"{owner}: {rule} (got {value}); {remedy}")
+def _refusal(owner: str, rule: str, got: str, remedy: str) -> ValueError:
+    return ValueError(f"{owner}: {rule} (got {got}); {remedy}")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, Real)
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _is_pair(value: object, of: Callable[[object], bool] = _is_finite) -> bool:

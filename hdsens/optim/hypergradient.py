@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
@@ -41,7 +42,8 @@ class HypergradientOptimizer(Optimizer):
         """Check `options` first: torch keeps whatever it is given."""
         self._check(options)
         self._plans = {}
-        super().__init__(params, {**options, "lr": owned(options["lr"]), "differentiable": False})
+        defaults = {name: _plain(value) for name, value in options.items()}
+        super().__init__(params, {**defaults, "lr": owned(defaults["lr"]), "differentiable": False})
 
     def __getstate__(self) -> dict[str, Any]:
         """Give every state tensor memory of its own: pickle saves a view's whole storage."""
@@ -60,17 +62,22 @@ class HypergradientOptimizer(Optimizer):
             repack(Member(p, self.state[p]) for p in group["params"] if p in self.state)
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of the state: one tensor a parameter and name, none sharing memory."""
+        """A copy that further steps leave as it is: a tensor a parameter and name, and the lr."""
         saved = super().state_dict()
-        return {**saved, "state": {key: _apart(kept) for key, kept in saved["state"].items()}}
+        return {
+            **saved,
+            "state": {key: _apart(kept) for key, kept in saved["state"].items()},
+            "param_groups": [_apart(group) for group in saved["param_groups"]],
+        }
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group with a learning rate of its own; the caller's dict and tensors stay as is.
 
         Raises ValueError for an option that breaks its rule, TypeError for a complex parameter.
         """
-        copied = dict(param_group) if isinstance(param_group, dict) else param_group
-        super().add_param_group(copied)
+        if isinstance(param_group, dict):
+            param_group = {name: _plain(value) for name, value in param_group.items()}
+        super().add_param_group(param_group)
         group = self.param_groups.pop()
         self._check(group)
         check_real(type(self).__name__, group["params"])
@@ -127,8 +134,13 @@ class HypergradientOptimizer(Optimizer):
     def _sit_out(self, index: int, param: Tensor) -> None:
         """Remember that u_t = 0 for a parameter that this step leaves alone."""
         if param in self.state:
-            self.state[param]["idle"] = torch.ones(())
+            self.state[param]["idle"] = torch.ones((), device="cpu")
             self._plans.pop(index, None)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's, which ``torch.load(..., weights_only=True)`` reads."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _apart(state: Any) -> Any:

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdsens.optim.reductions import cosine, total
+from hdsens.optim.reductions import Sums, cosine, total
 
 
-def adapt_lr(group: dict[str, Any], parts: Sequence[Tensor]) -> None:
+def adapt_lr(group: dict[str, Any], parts: Sequence[Sums]) -> None:
     """Apply Eq. 6 (or Eq. 8), then the bounds, to ``group["lr"]``.
 
-    `parts` are `products` over parts of the group; none at all means u_{t-1} = 0 and no change.
+    `parts` are `products` over parts of the group, empty where u_{t-1} = 0; none means no change.
     A tensor lr changes in place, without being read by the host.
     """
-    if not parts:
+    sums = total([part for part in parts if part])
+    if not sums:
         return
-    sums = total(parts)
     slope = cosine(sums) if group["rule"] == "multiplicative" else sums[0]
     if isinstance(group["lr"], Tensor):
         _adapt_tensor(group, slope)
@@ -47,7 +47,7 @@ def step_lr(group: dict[str, Any]) -> float | Tensor:
 
 def owned(lr: Any) -> Any:
     """`lr`, as a copy where it is a tensor: the optimizer changes its own in place."""
-    return lr.detach().clone() if isinstance(lr, Tensor) else lr
+    return lr.detach().clone().reshape(()) if isinstance(lr, Tensor) else lr
 
 
 def _adapted(group: dict[str, Any], slope: float) -> float:

@@ -63,36 +63,39 @@ class Run:
 
 
 class Scratch:
-    """Memory for joined vectors, one at a time, kept from step to step.
+    """Memory for joined vectors, one at a time.
 
-    On a CPU a run of several parameters is at most `CPU_PIECE` elements, so this is small.
+    On a CPU, where a run of several parameters is at most `CPU_PIECE` elements, it is kept from
+    step to step; elsewhere it is as large as the gradient, and lives for one step.
     """
 
     def __init__(self) -> None:
         """Hold nothing yet."""
         self._layouts: dict[int, tuple[Run, Tensor, list[Tensor]]] = {}
-        self._whole: dict[Any, Tensor] = {}
+        self._whole: dict[torch.dtype, Tensor] = {}
 
     def laid_out_as(self, run: Run) -> tuple[Tensor, list[Tensor]]:
         """A vector as long as the run, and views of it shaped as the run's tensors."""
+        if run.vectors[0].device.type != "cpu":
+            whole = torch.empty_like(run.vectors[0])
+            return whole, _views(whole, run.slots[0])
         if id(run) not in self._layouts:
-            self._layouts[id(run)] = (run, *self._new_layout(run))
+            whole = self._kept(run.vectors[0])
+            self._layouts[id(run)] = run, whole, _views(whole, run.slots[0])
         return self._layouts[id(run)][1:]
 
-    def _new_layout(self, run: Run) -> tuple[Tensor, list[Tensor]]:
-        like, length = run.vectors[0], run.vectors[0].numel()
-        key = like.device, like.dtype
-        if key not in self._whole or self._whole[key].numel() < length:
-            self._whole[key] = torch.empty_like(like)
-        whole = self._whole[key][:length]
-        return whole, _views(whole, run.slots[0])
+    def _kept(self, like: Tensor) -> Tensor:
+        whole = self._whole.get(like.dtype)
+        if whole is None or len(whole) < len(like):
+            whole = self._whole[like.dtype] = torch.empty_like(like)
+        return whole[: len(like)]
 
 
-def allocate(members: Iterable[Member], names: Sequence[str]) -> None:
-    """Give every member zeros of its parameter's shape and layout under each of `names`."""
-    for bucket in _by_kind(members):
-        for name in names:
-            _place(bucket, name, [member.param for member in bucket])
+def allocate(members: Sequence[Member], names: Sequence[str]) -> None:
+    """Give members zeros of their parameter's shape and layout under those `names` they lack."""
+    for name in names:
+        for bucket in _by_kind([member for member in members if name not in member.state]):
+            _place(bucket, name, [_dense(member.param) for member in bucket])
 
 
 def repack(members: Iterable[Member]) -> None:
@@ -100,7 +103,7 @@ def repack(members: Iterable[Member]) -> None:
     for name, having in _by_name(members).items():
         for bucket in _by_kind(having):
             old = [member.state[name] for member in bucket]
-            _place(bucket, name, old)
+            _place(bucket, name, [_dense(tensor) for tensor in old])
             torch._foreach_copy_([member.state[name] for member in bucket], old)
 
 
@@ -127,8 +130,10 @@ def runs(members: Iterable[Member], names: tuple[str, ...], singly: bool = False
 
 
 def pieces(*vectors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Vectors of one length, cut into pieces of good length."""
-    if vectors[0].device.type != "cpu" or vectors[0].numel() <= CPU_PIECE:
+    """Vectors of one length, cut into pieces of good length; a compiler gets them whole."""
+    if torch.compiler.is_compiling() or vectors[0].device.type != "cpu":
+        return [vectors]
+    if len(vectors[0]) <= CPU_PIECE:
         return [vectors]
     return zip(*(torch.split(vector, CPU_PIECE) for vector in vectors), strict=True)
 
@@ -189,16 +194,20 @@ def _place(bucket: list[Member], name: str, layouts: list[Tensor]) -> None:
 
 
 def _views(whole: Tensor, layouts: Sequence[Tensor]) -> list[Tensor]:
-    """Views of a vector, one after another, with the sizes and (made dense) strides given."""
+    """Views of a vector, one after another, with the sizes and strides of dense tensors."""
     views, offset = [], 0
     for layout in layouts:
-        dense = torch.empty_like(layout, device="meta")
-        views.append(whole.as_strided(dense.size(), dense.stride(), offset))
-        offset += dense.numel()
+        views.append(whole.as_strided(layout.size(), layout.stride(), offset))
+        offset += layout.numel()
     return views
 
 
+def _dense(tensor: Tensor) -> Tensor:
+    """A tensor without content, laid out like this one but for the gaps."""
+    return torch.empty_like(tensor, device="meta")
+
+
 def _in_order_of(slot: Tensor, tensor: Tensor) -> Tensor:
-    if tensor.stride() != slot.stride():
+    if tensor.stride() != slot.stride() or tensor.dtype != slot.dtype:
         tensor = torch.empty_like(slot).copy_(tensor)
     return tensor.as_strided((tensor.numel(),), (1,))

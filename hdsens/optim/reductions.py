@@ -11,6 +11,8 @@ from hdsens.optim.workspace import room
 
 HALVES = (torch.float16, torch.bfloat16)
 
+Sums = tuple[Tensor, ...]  # one number, or the three of the multiplicative rule
+
 
 def descent_gradient(
     gradient: Tensor, param: Tensor, weight_decay: float, maximize: bool
@@ -24,34 +26,40 @@ def descent_gradient(
     return g
 
 
-def products(
-    gradient: Tensor, direction: Tensor | None, squares: bool, scale: Tensor | float = 1.0
-) -> Tensor:
-    """g·u or, with `squares`, (g·u, g·g, u·u), where u is `scale` times `direction`.
+def products(gradient: Tensor, direction: Tensor | None, squares: bool) -> Sums:
+    """g·u or, with `squares`, (g·u, g·g, u·u), for vectors; ``None`` for u = 0.
 
-    Takes vectors, and ``None`` for u = 0; returns a vector of 1 or 3 numbers. Halves are widened
-    to float32 first.
+    Halves are widened to float32 first.
     """
     g = widened(gradient)
     u = torch.zeros_like(g) if direction is None else widened(direction)
-    parts = [_dot(g, u) * scale]
-    if squares:
-        parts += [_dot(g, g) * 1.0, _dot(u, u) * scale * scale]
-    return torch.stack(parts)
+    return (_dot(g, u), _dot(g, g), _dot(u, u)) if squares else (_dot(g, u),)
 
 
-def total(parts: Sequence[Tensor]) -> Tensor:
-    """The sum of several `products`, on the first one's device, in the widest dtype."""
-    first = parts[0]
-    if any(part.dtype != first.dtype or part.device != first.device for part in parts):
-        parts = [part.to(first.device, torch.float64) for part in parts]
-    return torch.stack(list(parts)).sum(0)
+def scaled(sums: Sums, scale: float) -> Sums:
+    """The `products` of g and `scale` u, from those of g and u."""
+    dot, *squares = sums
+    return (dot * scale, squares[0], squares[1] * scale * scale) if squares else (dot * scale,)
 
 
-def cosine(sums: Tensor) -> Tensor:
+def total(parts: Sequence[Sums]) -> Sums:
+    """The sums of several `products`, on the first one's device, in the widest dtype."""
+    return tuple(_sum(column) for column in zip(*parts, strict=True))
+
+
+def cosine(sums: Sums) -> Tensor:
     """The cosine between g and u from their (g·u, g·g, u·u); 0 where one of them is 0."""
     norms = sums[1].sqrt() * sums[2].sqrt()
     return torch.where(norms > 0, sums[0] / norms, torch.zeros_like(norms))
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    first = terms[0]
+    if len(terms) == 1:
+        return first
+    if any(term.dtype != first.dtype or term.device != first.device for term in terms):
+        terms = [term.to(first.device, torch.float64) for term in terms]
+    return torch.stack(list(terms)).sum()
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

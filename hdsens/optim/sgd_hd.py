@@ -14,7 +14,7 @@ from hdsens.optim.hypergradient import HypergradientOptimizer
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
 from hdsens.optim.packing import Member, Run, allocate, pieces, runs
 from hdsens.optim.plan import Plan
-from hdsens.optim.reductions import descent_gradient, products
+from hdsens.optim.reductions import Sums, descent_gradient, products, total
 
 
 class SGDHD(HypergradientOptimizer):
@@ -106,17 +106,14 @@ class SGDHD(HypergradientOptimizer):
     def _step_group(self, index: int, params: list[Tensor]) -> None:
         settings = _settings(self.param_groups[index])
         plan = self._plan(index, settings, params)
-        parts = []
-        for run in plan.runs:
-            for vectors in _vectors(settings, plan, run):
-                parts.append(_advance(settings, run.kind, *vectors))
+        parts = [_advance(settings, run.kind, *_vectors(settings, plan, run)) for run in plan.runs]
         _finish(self.param_groups[index], plan, parts)
 
     @bookkeeping
     def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
         def split() -> list[Run]:
             members = [_member(param, self.state[param], settings) for param in params]
-            allocate([member for member in members if member.kind.fresh], settings.names)
+            allocate(members, settings.names)
             return list(runs(members, settings.names, settings.singly))
 
         return self._planned(index, params, (settings.names, settings.singly), split)
@@ -172,34 +169,33 @@ def _member(param: Tensor, state: dict[str, Any], settings: _Settings) -> Member
 
 
 @bookkeeping
-def _vectors(settings: _Settings, plan: Plan, run: Run) -> list[tuple[Tensor, ...]]:
-    """Gradient, parameters and kept state of a run, in pieces."""
+def _vectors(settings: _Settings, plan: Plan, run: Run) -> tuple[Tensor, ...]:
+    """Gradient, parameters and kept state of a run."""
     gradient = plan.gradient(run)
     param = plan.params_of(run) if settings.weight_decay != 0 else gradient
-    return list(pieces(gradient, param, *run.vectors))
+    return gradient, param, *run.vectors
 
 
-def _advance(
-    settings: _Settings, kind: _Kind, gradient: Tensor, param: Tensor, *kept: Tensor
-) -> Tensor | None:
-    """Measure g_t against u_{t-1}, then make u_t of it, in place in the last of `kept`."""
-    g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
-    u = kept[-1]
-    measured = None
-    if settings.measured and (settings.squares or not kind.still):
-        measured = products(g, None if kind.still else u, settings.squares)
-    if settings.momentum == 0 or kind.fresh:
-        kept[0].copy_(g)
-    else:
-        kept[0].mul_(settings.momentum).add_(g, alpha=1 - settings.dampening)
-    if settings.nesterov:
-        torch.add(g, kept[0], alpha=settings.momentum, out=u)
-    return measured
+def _advance(settings: _Settings, kind: _Kind, *vectors: Tensor) -> Sums:
+    """Measure g_t against u_{t-1}, then make u_t of it, in place in the last vector."""
+    parts = []
+    for gradient, param, *kept in pieces(*vectors):
+        g = descent_gradient(gradient, param, settings.weight_decay, settings.maximize)
+        u = kept[-1]
+        if settings.measured and (settings.squares or not kind.still):
+            parts.append(products(g, None if kind.still else u, settings.squares))
+        if settings.momentum == 0 or kind.fresh:
+            kept[0].copy_(g)
+        else:
+            kept[0].mul_(settings.momentum).add_(g, alpha=1 - settings.dampening)
+        if settings.nesterov:
+            torch.add(g, kept[0], alpha=settings.momentum, out=u)
+    return total(parts)
 
 
 @bookkeeping
-def _finish(group: dict[str, Any], plan: Plan, parts: list[Tensor | None]) -> None:
-    adapt_lr(group, [part for part in parts if part is not None])
+def _finish(group: dict[str, Any], plan: Plan, parts: list[Sums]) -> None:
+    adapt_lr(group, parts)
     lr = step_lr(group)
     for run in plan.runs:
         _descend(run.params, run.slots[-1], lr)

@@ -34,5 +34,6 @@ def room(name: str, like: Tensor, length: int) -> Tensor | None:
         return None
     key = name, like.dtype
     if key not in _kept.buffers:
-        _kept.buffers[key] = torch.empty(CPU_PIECE, dtype=like.dtype)
+        with torch.inference_mode(False):  # a step outside of it may come next
+            _kept.buffers[key] = torch.empty(CPU_PIECE, dtype=like.dtype, device="cpu")
     return _kept.buffers[key][:length]
