@@ -181,7 +181,10 @@ def _member(param: Tensor, state: dict[str, Any]) -> Member:
 
 def _start(members: list[Member], names: tuple[str, ...]) -> None:
     """Give members what they lack: all of it at first, the maximum where amsgrad comes later."""
+    late = [member for member in members if member.state and names[-1] not in member.state]
     allocate(members, names)
+    for member in late:
+        member.state[names[-1]].copy_(member.state["exp_avg_sq"])
     for member in members:
         if "step" not in member.state:
             member.state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")

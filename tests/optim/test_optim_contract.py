@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optim_cases import CASES, HYPERGRADIENT, give_grads, make_params, train
 
-from hdsens.optim import SGDHD, AdamHD, group_per_tensor
+from hdsens.optim import SGDHD, AdamHD, group_per_tensor, workspace
 
 MAKES = [SGDHD, AdamHD]
 IMPLS = [(case, impl) for case in CASES for impl in case.impls]
@@ -217,6 +217,82 @@ def test_a_tensor_lr_is_never_read_by_the_host(case, extra):
         optimizer.step()
     assert optimizer.param_groups[0]["lr"].device.type == "meta"
     assert optimizer.param_groups[0]["lr"].shape == ()
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_a_tensor_lr_may_have_one_dimension(make):
+    params, others = make_params(), make_params()
+    optimizer = make(params, lr=torch.tensor([0.01]), hypergrad_lr=1e-4)
+    other = make(others, lr=torch.tensor(0.01), hypergrad_lr=1e-4)
+    assert train(optimizer, params, 3) == train(other, others, 3)
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "maximize": True}], ids=str)
+def test_off_the_cpu_a_step_keeps_nothing_but_state(make, options):
+    """Bytes alive on the meta device, before the first step and after the third."""
+    params = [torch.zeros(1000, device="meta", requires_grad=True) for _ in range(4)]
+    optimizer = make(params, lr=torch.tensor(0.1, device="meta"), **options)
+    before = meta_bytes()
+    for _ in range(3):
+        for p in params:
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+    optimizer.zero_grad()
+    copies = 1 if make is SGDHD else 2
+    assert meta_bytes() - before == pytest.approx(4 * 4000 * copies, abs=100)
+
+
+def meta_bytes():
+    gc.collect()
+    tensors = [x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
+    storages = [x.untyped_storage() for x in tensors if x.device.type == "meta"]
+    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_the_default_device_does_not_matter(make):
+    options = {"weight_decay": 0.1, "maximize": True, "transition": (0.001, 2)}
+    params, others = make_params(), make_params()
+    expected = train(make(others, lr=0.01, hypergrad_lr=1e-4, **options), others, 3)
+    workspace._kept.buffers.clear()
+    optimizer = make(params, lr=0.01, hypergrad_lr=1e-4, **options)
+    for step in range(3):
+        give_grads(params, step)
+        with torch.device("meta"):
+            optimizer.step()
+        assert optimizer.param_groups[0]["lr"] == expected[step]
+    assert all(a.equal(b) for a, b in zip(params, others, strict=True))
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_a_step_in_inference_mode_leaves_later_steps_alone(make):
+    """What a thread keeps from step to step serves both."""
+    options = {"lr": 0.01, "hypergrad_lr": 1e-4, "weight_decay": 0.1, "maximize": True}
+    workspace._kept.buffers.clear()
+    with torch.inference_mode():
+        frozen = [torch.ones(3)]
+        train(make(frozen, **options), frozen, 2)
+    params, others = make_params(), make_params()
+    optimizer, other = make(params, **options), make(others, **options)
+    assert train(optimizer, params, 3) == train(other, others, 3)
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_a_gradient_of_another_dtype(make):
+    """Alone or among others, it counts as what it is in its parameter's dtype."""
+    lrs = []
+    for together in (True, False):
+        params = [torch.ones(3, dtype=torch.bfloat16, requires_grad=True) for _ in range(2)]
+        for p in params:
+            p.grad_dtype = None
+        optimizer = make(params, lr=0.01, hypergrad_lr=1e-3, foreach=together)
+        for step in range(3):
+            for p in params:
+                p.grad = torch.full((3,), 1.25 + step)
+            optimizer.step()
+        lrs.append(optimizer.param_groups[0]["lr"])
+    assert lrs[0] == pytest.approx(lrs[1], rel=1e-6) != 0.01
 
 
 @pytest.mark.parametrize("make", MAKES)

@@ -13,7 +13,7 @@ SHARED = [
     ({"lr": -0.1}, "lr must be a finite number >= 0 (got -0.1); 0 is allowed"),
     ({"lr": math.nan}, "lr must be a finite number >= 0 (got nan); 0 is allowed"),
     ({"lr": math.inf}, "lr must be a finite number >= 0 (got inf); 0 is allowed"),
-    ({"lr": "0.1"}, "lr must be a finite number >= 0 (got 0.1); 0 is allowed"),
+    ({"lr": "0.1"}, "lr must be a finite number >= 0 (got '0.1'); 0 is allowed"),
     ({"lr": torch.tensor(-1.0)}, "lr must be a finite number >= 0 (got -1.0); 0 is allowed"),
     (
         {"lr": torch.ones(2)},
@@ -117,6 +117,20 @@ def test_bad_options_of_a_group_are_refused_and_the_group_is_not_added(make, opt
         optimizer.add_param_group({"params": one_param(), **options})
     assert str(caught.value) == f"{make.__name__}: {message}"
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("name", ["capturable", "differentiable"])
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_what_torch_offers_and_these_do_not_is_refused(make, name):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        make(one_param(), **{name: True})
+    with pytest.raises(ValueError, match=make.__name__) as caught:
+        make([{"params": one_param(), name: True}])
+    assert str(caught.value) == (
+        f"{make.__name__}: {name} is not supported (got True); "
+        "torch.optim has it where it is needed"
+    )
+    assert make([{"params": one_param(), name: False}])
 
 
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])

@@ -99,7 +99,7 @@ def assert_agree(result, rtol=1e-12):
     np.testing.assert_allclose(last, expected, rtol=0, atol=rtol * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("problem", ["quadratic", "logistic"])
+@pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize(("algorithm", "case"), CASES)
 def test_agrees_with_numpy_over_1000_steps(algorithm, case, problem):
     options = options_of(algorithm, case)

@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from optim_cases import CASES, HYPERGRADIENT, give_grads, make_params, train
@@ -172,6 +173,98 @@ def test_step_counts_saved_as_numbers_are_read():
     other = AdamHD(others)
     other.load_state_dict(saved)
     assert_continue_alike(optimizer, params, other, others)
+
+
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_a_state_dict_is_a_snapshot(make):
+    """A tensor lr and the transition's count change in place: not in what was saved before."""
+    params = make_params()
+    optimizer = make(params, lr=torch.tensor(0.01), hypergrad_lr=1e-4, transition=(1e-3, 2))
+    train(optimizer, params, 3)
+    saved = optimizer.state_dict()
+    kept = copy.deepcopy(saved)
+    train(optimizer, params, 3)
+    (now,), (then,) = saved["param_groups"], kept["param_groups"]
+    assert now["lr"] == then["lr"] != optimizer.param_groups[0]["lr"]
+    assert now["transition_steps"] == 3
+
+
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_what_is_loaded_stays_as_it_is(make):
+    """So one checkpoint can start several runs."""
+    params = make_params()
+    optimizer = make(params, lr=torch.tensor(0.01), hypergrad_lr=1e-4)
+    train(optimizer, params, 3)
+    loaded = through_torch_save(optimizer.state_dict())
+    runs = []
+    for _ in range(2):
+        others = clones(params)
+        other = make(others)
+        other.load_state_dict(loaded)
+        runs.append((train(other, others, 4, 3), others))
+    (first, first_params), (second, second_params) = runs
+    assert first == second
+    assert all(torch.equal(a, b) for a, b in zip(first_params, second_params, strict=True))
+
+
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_numpy_numbers_are_saved_as_plain_ones(make):
+    params = make_params()
+    options = {"lr": np.float32(0.01), "hypergrad_lr": np.float64(1e-4)}
+    optimizer = make(
+        [{"params": params[:2]}, {"params": params[2:], "lr": np.float64(0.5)}], **options
+    )
+    train(optimizer, params, 2)
+    other = make([{"params": g} for g in (params[:2], params[2:])])
+    other.load_state_dict(through_torch_save(optimizer.state_dict()))
+    assert other.param_groups[0]["hypergrad_lr"] == 1e-4
+    assert other.param_groups[1]["lr"] == optimizer.param_groups[1]["lr"]
+
+
+def test_amsgrad_may_start_in_mid_training():
+    """u_{t-1} is what it was, and the maximum is over the step before and those to come."""
+    params, others = make_params(torch.float64), make_params(torch.float64)
+    optimizer = AdamHD(params, lr=0.01, hypergrad_lr=1e-4)
+    plain = AdamHD(others, lr=0.01, hypergrad_lr=1e-4)
+    train(optimizer, params, 3)
+    train(plain, others, 3)
+    last = [optimizer.state[p]["exp_avg_sq"].clone() for p in params]
+    optimizer.param_groups[0]["amsgrad"] = True
+    assert train(optimizer, params, 1, 3) == train(plain, others, 1, 3)
+    for p, before in zip(params, last, strict=True):
+        state = optimizer.state[p]
+        assert torch.equal(state["max_exp_avg_sq"], torch.maximum(before, state["exp_avg_sq"]))
+
+
+def test_a_momentum_that_starts_in_mid_training_starts_afresh():
+    """u_{t-1} = 0 for that step, and the buffer is the gradient, as at a first step."""
+    params, others = make_params(torch.float64), make_params(torch.float64)
+    optimizer = SGDHD(params, lr=0.01, hypergrad_lr=1e-4)
+    train(optimizer, params, 3)
+    adapted = optimizer.param_groups[0]["lr"]
+    with torch.no_grad():
+        for a, b in zip(params, others, strict=True):
+            b.copy_(a)
+    optimizer.param_groups[0]["momentum"] = 0.9
+    fresh = SGDHD(others, lr=adapted, hypergrad_lr=1e-4, momentum=0.9)
+    lrs = train(optimizer, params, 3, 3)
+    assert lrs == train(fresh, others, 3, 3)
+    assert lrs[0] == adapted != lrs[1]
+
+
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_a_state_of_the_other_class_starts_afresh(make):
+    params, others = make_params(), make_params()
+    first = (AdamHD if make is SGDHD else SGDHD)(params, lr=0.01, hypergrad_lr=1e-4)
+    train(first, params, 2)
+    with torch.no_grad():
+        for a, b in zip(params, others, strict=True):
+            b.copy_(a)
+    second = make(params)
+    second.load_state_dict(first.state_dict())
+    fresh = make(others, lr=second.param_groups[0]["lr"], hypergrad_lr=1e-4)
+    assert_continue_alike(second, params, fresh, others)
+    assert second.state[params[0]].keys() == fresh.state[others[0]].keys()
 
 
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from optim_cases import CASES, HYPERGRADIENT, give_grads, make_params, train
 from torch.optim import lr_scheduler as schedulers
+from torch.optim.swa_utils import SWALR
 
 from hdsens.optim import SGDHD, AdamHD
 
@@ -31,6 +32,7 @@ SCHEDULERS = {
     "LambdaLR": lambda o: schedulers.LambdaLR(o, lambda epoch: 0.9**epoch),
     "CosineAnnealingWarmRestarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 5),
     "CyclicLR": lambda o: schedulers.CyclicLR(o, 0.001, 0.1, cycle_momentum=False),
+    "SWALR": lambda o: SWALR(o, 0.05, anneal_epochs=3),
     "OneCycleLR": lambda o: schedulers.OneCycleLR(o, 0.1, 20, cycle_momentum=False),
 }
 
@@ -60,7 +62,36 @@ def test_the_page_says_which_schedulers_keep_an_adapted_lr(make, scheduler):
     plain, doubled = (after_schedule(make, scheduler, factor) for factor in (1, 2))
     kept = doubled != pytest.approx(plain, rel=1e-6)
     assert (scheduler in documented("keep")) == kept
-    assert (scheduler in documented("overwrite")) == (not kept)
+    assert (scheduler in documented("overwrite it from")) == (not kept)
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["float", "tensor"])
+def test_a_sequence_of_schedulers_overwrites_at_its_milestones(make, lr):
+    finals = []
+    for factor in (1, 2):
+        params = make_params()
+        optimizer = make(params, lr=lr, hypergrad_lr=1e-9)
+        warmup = schedulers.LinearLR(optimizer, 0.5, total_iters=2)
+        cosine = schedulers.CosineAnnealingLR(optimizer, 10)
+        schedule = schedulers.SequentialLR(optimizer, [warmup, cosine], [4])
+        for step in range(4):
+            train(optimizer, params, 1, step)
+            finals.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.param_groups[0]["lr"] *= factor if step == 1 else 1
+            schedule.step()
+        finals.append(float(optimizer.param_groups[0]["lr"]))
+    plain, doubled = finals[:5], finals[5:]
+    assert doubled[3] == pytest.approx(2 * plain[3], rel=1e-4)
+    assert doubled[4] == pytest.approx(plain[4], rel=1e-6)
+    assert "SequentialLR" in documented("overwrite it at a milestone")
+
+
+def test_the_page_speaks_of_every_scheduler():
+    headings = ("keep", "overwrite it from", "overwrite it at", "do what")
+    spoken = set().union(*map(documented, headings))
+    known = {n for n in dir(schedulers) if n.endswith(("LR", "Restarts", "Scheduler", "Plateau"))}
+    assert {name for name in known if not name.startswith("_")} - {"LRScheduler"} <= spoken
 
 
 @pytest.mark.parametrize("make", MAKES)
