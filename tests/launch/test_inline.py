@@ -208,5 +208,5 @@ def test_bad_options_write_nothing(small, tmp_path, options, message):
 
 def test_a_results_folder_that_cannot_be_made_is_an_input_error(small, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"results '.*file.out' cannot be read: .*; check"):
+    with pytest.raises(InputError, match=r"results '.*file.out' cannot be written: .*; choose"):
         train(small, tmp_path / "file" / "out")

@@ -231,6 +231,22 @@ def test_a_leftover_stays_while_the_part_that_replaces_it_is_damaged(many, at_op
     assert set(content) <= set(files(many))
 
 
+def test_a_leftover_goes_once_the_part_that_replaces_it_has_been_read(
+    many, at_operation, monkeypatch
+):
+    before, content = seen(many), snapshot(many)
+    at_operation(2, "before", crash)  # both parts of the first group are written
+    with pytest.raises(Crash):
+        many.compact()
+    at_operation(-1, "before", crash)
+    monkeypatch.setattr(compact, "MAX_CELLS", 1)  # nothing more to merge
+    n = len(files(many))
+    many.compact()
+    assert len(files(many)) < n - 2
+    assert len([name for name in files(many) if name not in content and "failed" not in name]) == 2
+    same(seen(many), before)
+
+
 def test_what_killed_writers_left_is_removed_after_a_day(many, small):
     study, cells = Study.from_dict(small), cells_of(small)
     before = files(many)

@@ -173,6 +173,14 @@ def test_fewer_rows_than_the_name_says_is_seen_by_a_check(full):
     assert "must hold the cells that it is named after" in str(found.error)
 
 
+def test_traces_of_other_cells_under_the_right_label_are_seen_by_a_check(full):
+    one, other = parts(full, "traces")
+    label = pq.read_schema(one).metadata
+    pq.write_table(pq.read_table(other).replace_schema_metadata(label), one)
+    (found,) = full.damage()
+    assert str(found.error).startswith(f"file {str(one)!r} must hold the cells that it is named")
+
+
 def test_lost_traces_are_noticed_everywhere(full, small):
     part = parts(full, "traces")[0]
     part.unlink()
