@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,10 +15,10 @@ from hdsens.errors import InputError, StoppedError
 from hdsens.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hdsens.cells import Cell
-    from hdsens.store import Damage, Status, Store, Summary
+    from hdsens.store import Store
 
 
 class _Location(click.ParamType):  # type: ignore[type-arg] # generic only in newest click
@@ -34,6 +35,7 @@ class _Location(click.ParamType):  # type: ignore[type-arg] # generic only in ne
 STUDY = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(path_type=Path)
 RESULTS = _Location()
+WATCH_EVERY_S = 3.0
 
 
 def main() -> NoReturn:
@@ -150,6 +152,7 @@ def run(
         signal.signal(number, _interrupted)
     from hdsens.launch import Resources, Safeguards
     from hdsens.launch import run as run_study
+    from hdsens.store.wording import in_a_line
 
     done = run_study(
         study,
@@ -163,7 +166,7 @@ def run(
     )
     for note in done.notes:
         click.echo(f"note: {note}")
-    click.echo(_in_a_line(done.status))
+    click.echo(in_a_line(done.status))
     if done.status.other:
         click.echo(f"{done.status.other} cells of other versions of the study lie there unused")
     if not done.status.whole:
@@ -193,7 +196,8 @@ def plan(study: Path, pack_size: int | None) -> None:
 @click.argument("path", type=RESULTS, metavar="STUDY|RESULTS")
 @click.option("--out", type=RESULTS, help="Results folder of STUDY, where it is not the default.")
 @click.option("--check", is_flag=True, help="Read every file, and name what is damaged.")
-def status(path: Path | str, out: Path | str | None, check: bool) -> int:
+@click.option("--watch", is_flag=True, help="Stay, and show the counts until all cells are there.")
+def status(path: Path | str, out: Path | str | None, check: bool, watch: bool) -> int:
     """Count the cells of a study: expected, completed, diverged, failed, missing.
 
     \b
@@ -204,25 +208,17 @@ def status(path: Path | str, out: Path | str | None, check: bool) -> int:
     Example:
       hdsens status studies/quickstart.toml
       hdsens status results/quickstart --check
+      hdsens status results/quickstart --watch
     """
     store, cells, differences = _store_of(path, out)
-    damage = store.damage() if check else ()
-    unusable = {name for found in damage for name in (found.name, *found.aside)}
-    summary = store.summary(cells, unusable)
-    counts = summary.status
-    click.echo(f"results  {store.folder}")
-    for name in ("expected", "completed", "diverged", "failed", "missing"):
-        click.echo(f"{name:<9}{getattr(counts, name):>9}")
-    if counts.other:
-        click.echo(f"{'other':<9}{counts.other:>9}  cells of other versions of the study")
-    _explain(summary)
-    if damage:
-        for found in damage:
-            click.echo(f"damaged: {found.error}")
-        _say_what_trains(store.outcomes(unusable), damage, cells)
-    for line in differences:
+    if watch:
+        return 0 if _watch(store, cells) else 1
+    from hdsens.store.wording import standing
+
+    found = standing(store, cells, check=check)
+    for line in (*found.lines, *differences):
         click.echo(line)
-    return 0 if counts.whole and not damage else 1
+    return 0 if found.whole else 1
 
 
 @cli.command()
@@ -374,13 +370,6 @@ def _unwritable(error: OSError, place: Path | str) -> InputError:
     )
 
 
-def _in_a_line(counts: Status) -> str:
-    return (
-        f"{counts.expected} cells: {counts.completed} completed, {counts.diverged} diverged, "
-        f"{counts.failed} failed, {counts.missing} missing"
-    )
-
-
 def _store_of(
     path: Path | str, out: Path | str | None
 ) -> tuple[Store, Sequence[Cell], tuple[str, ...]]:
@@ -399,22 +388,22 @@ def _store_of(
     return Store(path), Store(path).expected(), ()
 
 
-def _say_what_trains(
-    outcomes: Mapping[str, str], damage: Sequence[Damage], cells: Sequence[Cell]
-) -> None:
-    """What a run would train, and how much of it because of damage."""
-    gone = [c.cell_id for c in cells if outcomes.get(c.cell_id, "failed") == "failed"]
-    lost = set(gone) & {cell_id for found in damage for cell_id in found.cells}
-    click.echo(
-        f"a run would train {len(gone)} cells: {len(lost)} known to have been in damaged files, "
-        f"{len(gone) - len(lost)} failed, missing, or in files that cannot be read"
-    )
+def _watch(store: Store, cells: Sequence[Cell]) -> bool:
+    """Show the counts until every cell has a result, or Ctrl-C; whether they all have."""
+    from rich.live import Live
+    from rich.text import Text
 
+    from hdsens.store.wording import standing
 
-def _explain(summary: Summary) -> None:
-    """Reasons of failures, most frequent first, and mixtures of versions or devices."""
-    for reason, count in summary.reasons.most_common(5):
-        click.echo(f"failed: {count} x {reason}")
-    for column, mixture in summary.mixtures.items():
-        parts = ", ".join(f"{value} ({count} cells)" for value, count in mixture.most_common())
-        click.echo(f"mixed {column}: {parts}")
+    found = standing(store, cells)
+    with Live(Text("\n".join(found.lines)), auto_refresh=False, transient=True) as screen:
+        try:
+            while not found.whole:
+                time.sleep(WATCH_EVERY_S)
+                found = standing(store, cells)
+                screen.update(Text("\n".join(found.lines)), refresh=True)
+        except KeyboardInterrupt:
+            pass
+    for line in found.lines:
+        click.echo(line)
+    return found.whole

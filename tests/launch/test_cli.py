@@ -208,3 +208,18 @@ def test_importing_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_watch_stays_until_every_cell_is_there(small, tmp_path):
+    write_toml(small, tmp_path / "small.toml")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from hdsens.cli import main; main()", "status", "small.toml",
+         "--watch"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        text=True, stdout=subprocess.PIPE,
+    ) as watching:  # fmt: skip
+        ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        shown, _ = watching.communicate(timeout=60)
+    assert watching.returncode == 0
+    assert "completed       18" in shown
