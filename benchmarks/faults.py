@@ -11,6 +11,7 @@ out where that is not allowed. The result is compared with an undisturbed run un
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import random
@@ -187,9 +188,9 @@ def descendants(pid: int) -> list[tuple[int, str]]:
 
 def kills(campaign: Campaign, wanted: int) -> None:
     """SIGKILL on drivers, workers and raylets until there were as many as wanted."""
+    kinds = itertools.cycle(["worker", "raylet", "driver", "worker", "driver"])
     while sum(campaign.faults.values()) < wanted:
-        what = campaign.rng.choice(["driver", "driver", "worker", "worker", "raylet"])
-        if not campaign.kill(what):
+        if not campaign.kill(next(kinds)):
             campaign.wrong.append(f"the study was done after {sum(campaign.faults.values())} kills")
             return
 
