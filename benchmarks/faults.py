@@ -152,7 +152,7 @@ class Run:
         workers = [
             pid
             for pid, command in descendants(self._process.pid)
-            if command.startswith("ray::") and "Trial" in command
+            if command.startswith("ray::") and "Trainable" in command
         ]
         return bool(workers) and _signal(rng.choice(workers), signal.SIGKILL)
 
