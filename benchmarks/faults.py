@@ -91,7 +91,7 @@ class Campaign:
         while what == "worker":  # several in one run, a driver's start takes long
             if run.kill_worker(self.rng):
                 self.faults["worker killed"] += 1
-            if self.rng.random() < 0.25 or not run.lives():
+            if self.rng.random() < 0.12 or not run.lives():
                 break
             time.sleep(self.rng.uniform(1, 6))
         what = "driver" if what == "worker" else what
@@ -185,7 +185,7 @@ def descendants(pid: int) -> list[tuple[int, str]]:
 
 def kills(campaign: Campaign, wanted: int) -> None:
     """SIGKILL on drivers, workers and raylets until there were as many as wanted."""
-    kinds = itertools.cycle(["worker", "raylet", "driver", "worker", "driver"])
+    kinds = itertools.cycle(["worker", "raylet", "driver", "driver"])
     while sum(campaign.faults.values()) < wanted:
         if not campaign.kill(next(kinds)):
             print(f"the study was done after {sum(campaign.faults.values())} kills")
