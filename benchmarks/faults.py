@@ -61,6 +61,7 @@ class Campaign:
 
     folder: Path
     rng: random.Random
+    path: str
     faults: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     slowest: Counter[str] = field(default_factory=Counter)
@@ -71,7 +72,7 @@ class Campaign:
 
     def start(self, executor: str, out: Path | None = None, study: str = "study.toml") -> Run:
         """A driver in a process of its own."""
-        return Run(self.folder, executor, out or self.out, study)
+        return Run(self.folder, executor, out or self.out, study, self.path)
 
     def note(self, run: Run, fault: str, allowed: tuple[int, ...]) -> None:
         """Wait for a run to end; it must, with one of the exit statuses and no traceback."""
@@ -104,10 +105,11 @@ class Campaign:
 class Run:
     """A `hdsens run` in a process of its own."""
 
-    def __init__(self, folder: Path, executor: str, out: Path, study: str) -> None:
+    def __init__(self, folder: Path, executor: str, out: Path, study: str, path: str) -> None:
         code = "from hdsens.cli import main; main()"
         command = [sys.executable, "-c", code, "run", study, "--out", str(out)]
         command += ["--executor", executor, "--pack-size", "6", "--max-failures", "20"]
+        command += ["--path", path]
         self._out, self._err = out, tempfile.TemporaryFile("w+")  # noqa: SIM115 # as the process lives
         self._process = subprocess.Popen(
             [*command, "--checkpoint-every", "1"], cwd=folder, stdout=subprocess.DEVNULL,
@@ -282,12 +284,14 @@ def compare(campaign: Campaign, out: Path, study: str) -> tuple[int, int, int]:
     return len(expected), len(expected - set(results["cell_id"])), doubled
 
 
-def campaign(folder: Path, seeds: int, steps: int, wanted: int, moments: int, seed: int) -> bool:
+def campaign(
+    folder: Path, seeds: int, steps: int, wanted: int, moments: int, seed: int, path: str
+) -> bool:
     """Inject everything, compare, print; whether all is well."""
     began = time.monotonic()
     (folder / "study.toml").write_text(STUDY.format(seeds=seeds, steps=steps))
     (folder / "few.toml").write_text(STUDY.format(seeds=2, steps=steps))
-    run = Campaign(folder, random.Random(seed))
+    run = Campaign(folder, random.Random(seed), path)
     parts: list[Callable[[], None]] = [lambda: kills(run, wanted)]
     if moments:
         parts += [
@@ -308,7 +312,9 @@ def campaign(folder: Path, seeds: int, steps: int, wanted: int, moments: int, se
     counts = [compare(run, out, study) for out, study in stores]
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ray {ray.__version__}")
-    print(f"{seeds * CELLS_PER_SEED} cells, seed {seed}, {time.monotonic() - began:.0f} s\n")
+    print(
+        f"{seeds * CELLS_PER_SEED} cells, path {path}, seed {seed}, {time.monotonic() - began:.0f} s\n"
+    )
     print("| fault | injected | longest time to end |\n|---|---|---|")
     for fault, count in run.faults.items():
         print(f"| {fault} | {count} | {run.slowest.get(fault, 0)} s |")
@@ -334,10 +340,17 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--moments", type=int, default=10, help="of Ctrl-C; 0: only kills")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--path", default="plain", help="plain or fused")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hdsens-faults-") as folder:
         well = campaign(
-            Path(folder), asked.seeds, asked.steps, asked.kills, asked.moments, asked.seed
+            Path(folder),
+            asked.seeds,
+            asked.steps,
+            asked.kills,
+            asked.moments,
+            asked.seed,
+            asked.path,
         )
     return 0 if well else 1
 
