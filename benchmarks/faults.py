@@ -312,9 +312,8 @@ def campaign(
     counts = [compare(run, out, study) for out, study in stores]
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ray {ray.__version__}")
-    print(
-        f"{seeds * CELLS_PER_SEED} cells, path {path}, seed {seed}, {time.monotonic() - began:.0f} s\n"
-    )
+    print(f"{seeds * CELLS_PER_SEED} cells, path {path}, seed {seed}", end=", ")
+    print(f"{time.monotonic() - began:.0f} s\n")
     print("| fault | injected | longest time to end |\n|---|---|---|")
     for fault, count in run.faults.items():
         print(f"| {fault} | {count} | {run.slowest.get(fault, 0)} s |")

@@ -51,7 +51,8 @@ def temporary_files(folder):
 def start(tmp_path, *arguments, **more):
     return subprocess.Popen(
         [*RUN, "small.toml", "--out", "out", "--pack-size", "3", "--path", "plain", *arguments],
-        cwd=tmp_path, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment(**more), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
