@@ -11,6 +11,7 @@ out where that is not allowed. The result is compared with an undisturbed run un
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import random
@@ -60,6 +61,7 @@ class Campaign:
 
     folder: Path
     rng: random.Random
+    path: str
     faults: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     slowest: Counter[str] = field(default_factory=Counter)
@@ -70,7 +72,7 @@ class Campaign:
 
     def start(self, executor: str, out: Path | None = None, study: str = "study.toml") -> Run:
         """A driver in a process of its own."""
-        return Run(self.folder, executor, out or self.out, study)
+        return Run(self.folder, executor, out or self.out, study, self.path)
 
     def note(self, run: Run, fault: str, allowed: tuple[int, ...]) -> None:
         """Wait for a run to end; it must, with one of the exit statuses and no traceback."""
@@ -90,14 +92,11 @@ class Campaign:
         while what == "worker":  # several in one run, a driver's start takes long
             if run.kill_worker(self.rng):
                 self.faults["worker killed"] += 1
-            if self.rng.random() < 0.25 or not run.lives():
+            if self.rng.random() < 0.12 or not run.lives():
                 break
             time.sleep(self.rng.uniform(1, 6))
-        killed = what == "worker" or run.kill(what)
-        if what == "worker":
-            run.kill("driver")
-            self.faults["driver killed"] += 1
-        elif killed:
+        what = "driver" if what == "worker" else what
+        if run.lives() and run.kill(what):
             self.faults[f"{what} killed"] += 1
         self.note(run, f"{what} killed", (-signal.SIGKILL, 0, 1))
         return True
@@ -106,10 +105,11 @@ class Campaign:
 class Run:
     """A `hdsens run` in a process of its own."""
 
-    def __init__(self, folder: Path, executor: str, out: Path, study: str) -> None:
+    def __init__(self, folder: Path, executor: str, out: Path, study: str, path: str) -> None:
         code = "from hdsens.cli import main; main()"
         command = [sys.executable, "-c", code, "run", study, "--out", str(out)]
         command += ["--executor", executor, "--pack-size", "6", "--max-failures", "20"]
+        command += ["--path", path]
         self._out, self._err = out, tempfile.TemporaryFile("w+")  # noqa: SIM115 # as the process lives
         self._process = subprocess.Popen(
             [*command, "--checkpoint-every", "1"], cwd=folder, stdout=subprocess.DEVNULL,
@@ -154,7 +154,7 @@ class Run:
         workers = [
             pid
             for pid, command in descendants(self._process.pid)
-            if command.startswith("ray::") and "Trial" in command
+            if command.startswith("ray::") and "Trainable" in command
         ]
         return bool(workers) and _signal(rng.choice(workers), signal.SIGKILL)
 
@@ -187,20 +187,20 @@ def descendants(pid: int) -> list[tuple[int, str]]:
 
 def kills(campaign: Campaign, wanted: int) -> None:
     """SIGKILL on drivers, workers and raylets until there were as many as wanted."""
+    kinds = itertools.cycle(["worker", "raylet", "driver", "driver"])
     while sum(campaign.faults.values()) < wanted:
-        what = campaign.rng.choice(["driver", "driver", "worker", "worker", "raylet"])
-        if not campaign.kill(what):
-            campaign.wrong.append(f"the study was done after {sum(campaign.faults.values())} kills")
+        if not campaign.kill(next(kinds)):
+            print(f"the study was done after {sum(campaign.faults.values())} kills")
             return
 
 
 def interrupts(campaign: Campaign, moments: int) -> None:
-    """Ctrl-C at moments from the first second of a run on."""
+    """Ctrl-C at moments from three seconds after the start of a run on."""
     for i in range(moments):
         run = campaign.start(
             "ray" if i % 2 else "inline", campaign.folder / "interrupted", "few.toml"
         )
-        time.sleep(0.5 + i * campaign.rng.uniform(0.5, 1.5))
+        time.sleep(3 + i * campaign.rng.uniform(0.5, 1.5))
         run.interrupt()
         campaign.faults["Ctrl-C"] += 1
         campaign.note(run, "Ctrl-C", (0, 1, -signal.SIGINT))
@@ -284,12 +284,14 @@ def compare(campaign: Campaign, out: Path, study: str) -> tuple[int, int, int]:
     return len(expected), len(expected - set(results["cell_id"])), doubled
 
 
-def campaign(folder: Path, seeds: int, steps: int, wanted: int, moments: int, seed: int) -> bool:
+def campaign(
+    folder: Path, seeds: int, steps: int, wanted: int, moments: int, seed: int, path: str
+) -> bool:
     """Inject everything, compare, print; whether all is well."""
     began = time.monotonic()
     (folder / "study.toml").write_text(STUDY.format(seeds=seeds, steps=steps))
     (folder / "few.toml").write_text(STUDY.format(seeds=2, steps=steps))
-    run = Campaign(folder, random.Random(seed))
+    run = Campaign(folder, random.Random(seed), path)
     parts: list[Callable[[], None]] = [lambda: kills(run, wanted)]
     if moments:
         parts += [
@@ -310,7 +312,8 @@ def campaign(folder: Path, seeds: int, steps: int, wanted: int, moments: int, se
     counts = [compare(run, out, study) for out, study in stores]
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ray {ray.__version__}")
-    print(f"{seeds * CELLS_PER_SEED} cells, seed {seed}, {time.monotonic() - began:.0f} s\n")
+    print(f"{seeds * CELLS_PER_SEED} cells, path {path}, seed {seed}", end=", ")
+    print(f"{time.monotonic() - began:.0f} s\n")
     print("| fault | injected | longest time to end |\n|---|---|---|")
     for fault, count in run.faults.items():
         print(f"| {fault} | {count} | {run.slowest.get(fault, 0)} s |")
@@ -336,10 +339,17 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--moments", type=int, default=10, help="of Ctrl-C; 0: only kills")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--path", default="plain", help="plain or fused")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hdsens-faults-") as folder:
         well = campaign(
-            Path(folder), asked.seeds, asked.steps, asked.kills, asked.moments, asked.seed
+            Path(folder),
+            asked.seeds,
+            asked.steps,
+            asked.kills,
+            asked.moments,
+            asked.seed,
+            asked.path,
         )
     return 0 if well else 1
 

@@ -34,10 +34,10 @@ def explain_changes(store: Store, study: Study, cells: Sequence[Cell]) -> tuple[
         return ()
     try:
         stored, train_size = store.study()
-        found = store.outcomes()
+        lines = changes(stored, study)
+        found = store.outcomes() if lines else {}
     except InputError:  # damaged: `run` and `status` say so themselves
         return ()
-    lines = changes(stored, study)
     if not lines:
         return ()
     shown = lines[:MAX_LINES]

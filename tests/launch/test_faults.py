@@ -50,8 +50,9 @@ def temporary_files(folder):
 
 def start(tmp_path, *arguments, **more):
     return subprocess.Popen(
-        [*RUN, "small.toml", "--out", "out", "--pack-size", "3", *arguments], cwd=tmp_path,
-        env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*RUN, "small.toml", "--out", "out", "--pack-size", "3", "--path", "plain", *arguments],
+        cwd=tmp_path, env=environment(**more), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(small, tmp_path, mou
     monkeypatch.setattr(work, "PAUSES_S", (0.0, 0.0))
     message = f"results '{out}' cannot be written: No space left on device; make room or set it "
     with pytest.raises(StoppedError, match=f"^{message}"):
-        train(small, out, pack_size=2)
+        train(small, out, pack_size=2, path="plain")
     assert not temporary_files(out)
     kept = len(read_cells(out))
     assert 0 < kept < 18
@@ -88,7 +89,7 @@ def test_a_disk_that_comes_back_loses_nothing(small, tmp_path, monkeypatch):
         append(self, study, pack)
 
     monkeypatch.setattr(Store, "append", append)
-    assert train(small, tmp_path, pack_size=100).status.whole
+    assert train(small, tmp_path, pack_size=100, path="plain").status.whole
     assert [len(pack.cells) for pack in failed] == [9, 9]
 
 
@@ -121,14 +122,14 @@ def test_two_runs_at_once_neither_corrupt_nor_double_anything(small, tmp_path):
     planned = pq.read_table(tmp_path / "out" / "plan.parquet")["cell_id"].to_pylist()
     assert sorted(planned) == sorted(cells["cell_id"])
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
-    train(small, tmp_path / "alone", pack_size=3)
+    train(small, tmp_path / "alone", pack_size=3, path="plain")
     pd.testing.assert_frame_equal(
         cells.drop(columns=MEASURED), read_cells(tmp_path / "alone").drop(columns=MEASURED)
     )
 
 
 def test_what_a_rival_has_committed_is_not_trained_again(small, tmp_path, monkeypatch):
-    train(small, tmp_path, pack_size=100)
+    train(small, tmp_path, pack_size=100, path="plain")
     before = read_cells(tmp_path)
     ids = set(before["cell_id"])
     # As seen by a run that looked before the rival wrote.
@@ -146,7 +147,7 @@ def test_a_pack_whose_traces_are_lost_is_trained_again(small, tmp_path):
         part.unlink()
     cells = Store(tmp_path).expected()
     assert not Store(tmp_path).committed(c for c in cells if c.seed == 0)
-    assert train(small, tmp_path).status.whole
+    assert train(small, tmp_path, path="plain").status.whole
     assert Store(tmp_path).committed(c for c in cells if c.seed == 0)
 
 

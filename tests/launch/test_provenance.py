@@ -118,8 +118,9 @@ def test_nothing_secret_is_written_to_store_page_or_log(small, tmp_path):
     }
     marks["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     done = subprocess.run(
-        [*RUN, "small.toml", "--out", "out", "--pack-size", "5"], cwd=tmp_path, text=True,
-        env=environment(**marks), capture_output=True, timeout=120, check=False,
+        [*RUN, "small.toml", "--out", "out", "--pack-size", "5", "--path", "plain"],
+        cwd=tmp_path, text=True, env=environment(**marks),
+        capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert json.loads(next((tmp_path / "out" / "runs").iterdir()).read_text())["executor"] == "ray"
