@@ -328,6 +328,12 @@ def diff(before: Path | str, after: Path | str) -> int:
     from hdsens.store import read_results
 
     found = compare(read_results(before), read_results(after))
+    if found.points.empty and found.outcomes.empty:
+        raise InputError(
+            f"results {str(before)!r} and {str(after)!r}",
+            "must share cells",
+            remedy="compare two runs of one study: same task, budget, arms and seeds",
+        )
     click.echo(found)
     return 0 if found.same else 1
 

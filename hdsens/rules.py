@@ -180,6 +180,8 @@ def _unknown_key(
     known = sorted(_table_at(path, model).model_fields)
     close = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(known)}"
+    if not close and "optimizer" in known:  # in an arm
+        hint += "; an optimizer's argument goes into settings, or into factors if it varies"
     return InputError(
         _join(thing, *_place(path, data)), f"has no key {shown(str(key))}", remedy=hint
     )

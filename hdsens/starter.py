@@ -20,11 +20,11 @@ model = "mlp"                     # or logreg, cnn, vgg16_bn, "package.module:fa
 model_settings = {{ width = 64 }}
 data = "digits"                   # or mnist, fashion_mnist, cifar10, "package.module:factory"
 batch_size = 128
-epochs = 10
+epochs = 20
 
 [protocol]                        # fixed before the seeds above run; leave it out to explore
 pilot_seeds = [100, 101, 102]     # they choose the best lr; the others judge
-primary = {{ sgd_hd = {{ hypergrad_lr = 1e-3 }} }}
+primary = {{ sgd_hd = {{ hypergrad_lr = 1e-2 }} }}
 
 [[arms]]
 name = "sgd"
@@ -36,7 +36,7 @@ name = "sgd_hd"
 optimizer = "SGDHD"
 baseline = "sgd"
 lr = {{ zero = true, log10 = [-4, 1], per_decade = 1 }}
-hypergrad_lr = [1e-4, 1e-3, 1e-2]
+hypergrad_lr = [1e-3, 1e-2, 1e-1]
 """
 
 

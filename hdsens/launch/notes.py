@@ -22,7 +22,16 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
     return (
         *_about_batches(cells, train_size),
         *(note for arm, base in pairs for note in _about_pair(arm, base)),
+        *(
+            f"arm {arm.name!r} ({arm.optimizer}) names no baseline: no verdict compares it"
+            for arm in study.arms
+            if arm.optimizer in _BASES and arm.baseline is None and not _is_baseline(arm, study)
+        ),
     )
+
+
+def _is_baseline(arm: Arm, study: Study) -> bool:
+    return any(other.baseline == arm.name for other in study.arms)
 
 
 def notes_on_plan(

@@ -42,7 +42,7 @@ def test_from_new_study_to_report(tmp_path):
     assert (made.returncode, made.stdout) == (0, "wrote mine.toml; now: hdsens run mine.toml\n")
     text = (tmp_path / "mine.toml").read_text()
     (tmp_path / "mine.toml").write_text(
-        text.replace("seeds = 10 ", "seeds = 1 ").replace("epochs = 10", "steps = 3")
+        text.replace("seeds = 10 ", "seeds = 1 ").replace("epochs = 20", "steps = 3")
     )
     plan = hdsens("plan", "mine.toml", cwd=tmp_path).stdout
     assert "cells  112, 3 steps each" in plan
@@ -223,3 +223,16 @@ def test_watch_stays_until_every_cell_is_there(small, tmp_path):
         shown, _ = watching.communicate(timeout=60)
     assert watching.returncode == 0
     assert "completed       18" in shown
+
+
+def test_diff_of_results_without_a_common_cell_is_refused(small, tmp_path):
+    for name, steps in (("a", 2), ("b", 3)):
+        small["task"]["steps"] = steps
+        write_toml(copy.deepcopy(small), tmp_path / f"{name}.toml")
+        hdsens("run", f"{name}.toml", "--out", name, "--executor", "inline", cwd=tmp_path)
+    done = hdsens("diff", "a", "b", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "hdsens: results 'a' and 'b' must share cells; compare two runs of one study: same task, "
+        "budget, arms and seeds\n"
+    )

@@ -77,3 +77,19 @@ def test_an_optimizer_that_cannot_step_on_any_model_is_refused(small):
 
 def test_an_lr_beyond_the_dtype_is_no_bad_input(small):
     check_study(Study.from_dict(change(small, ["arms", 0, "lr"], [0.0, 0.1, 1.0, 1e300])))
+
+
+def test_an_hd_arm_without_a_baseline(small):
+    small["task"]["batch_size"] = 10
+    del small["arms"][1]["baseline"]
+    assert notes_of(small) == ("arm 'sgd_hd' (SGDHD) names no baseline: no verdict compares it",)
+    small["arms"][0] |= {"baseline": "sgd_hd", "hypergrad_lr": 0.0}
+    assert notes_of(small) == ()  # it is the base itself
+
+
+def test_a_factory_that_returns_no_model_is_refused(small):
+    with pytest.raises(InputError) as caught:
+        check_study(Study.from_dict(change(small, ["task", "model"], "builtins:dict")))
+    assert str(caught.value) == (
+        "study 'small': task: model 'builtins:dict' must return a torch.nn.Module (got 'dict')"
+    )
