@@ -5,9 +5,7 @@ from __future__ import annotations
 from hdsens.errors import InputError
 from hdsens.study import Study, Task
 from hdsens.tasks.data import check_data, input_shape, load_data, split_indices, train_size
-from hdsens.tasks.importing import is_import_path
 from hdsens.tasks.names import check_input_shape, check_model
-from hdsens.training.dry_run import build_for
 from hdsens.training.optimizers import check_optimizers
 
 
@@ -31,21 +29,7 @@ def check_study(study: Study) -> None:
             f"must load: {type(error).__name__}: {error}",
             remedy="mend the factory or its settings",
         ) from error
-    _check_own_model(study)
     check_optimizers(study)
-
-
-def _check_own_model(study: Study) -> None:
-    """A person's factory must return a module; one that raises fails its cells, with its reason."""
-    task = study.task
-    if not is_import_path(task.model):
-        return
-    try:
-        build_for(task)
-    except InputError as error:
-        raise error.within(f"study {study.name!r}: task") from None
-    except Exception:
-        return
 
 
 def fetch_data(study: Study) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
-from hdsens.study import Study, Task
+from hdsens.study import Study
 from hdsens.tasks.data import input_shape, load_data
 from hdsens.tasks.importing import is_import_path
 from hdsens.tasks.models import build_model
@@ -16,18 +15,6 @@ from hdsens.training.stack import Stack
 _CLASSES = 10  # of registered data, which stay unread
 
 
-def build_for(task: Task) -> nn.Module:
-    """The model of a task, with no registered data read.
-
-    Raises:
-        InputError: the factory returns no module; what it raises itself is not caught.
-    """
-    shape = input_shape(task.data, task.data_settings)
-    own_data = is_import_path(task.data)
-    n_classes = load_data(task.data, task.data_settings).n_classes if own_data else _CLASSES
-    return build_model(task.model, task.model_settings, shape, n_classes)
-
-
 def explain_layers(study: Study) -> str:
     """How a pack would run the layers of the study's model, or why it cannot; two examples of 0.
 
@@ -35,9 +22,11 @@ def explain_layers(study: Study) -> str:
     """
     task = study.task
     shape = input_shape(task.data, task.data_settings)
+    own_data = is_import_path(task.data)
+    n_classes = load_data(task.data, task.data_settings).n_classes if own_data else _CLASSES
     with training_environment(getattr(torch, task.dtype), torch.get_num_threads()):
         try:
-            model = build_for(task)
+            model = build_model(task.model, task.model_settings, shape, n_classes)
         except Exception as error:  # whatever a user's factory raises
             return f"none, because the model raises {type(error).__name__}: {error}"
         try:

@@ -85,11 +85,3 @@ def test_an_hd_arm_without_a_baseline(small):
     assert notes_of(small) == ("arm 'sgd_hd' (SGDHD) names no baseline: no verdict compares it",)
     small["arms"][0] |= {"baseline": "sgd_hd", "hypergrad_lr": 0.0}
     assert notes_of(small) == ()  # it is the base itself
-
-
-def test_a_factory_that_returns_no_model_is_refused(small):
-    with pytest.raises(InputError) as caught:
-        check_study(Study.from_dict(change(small, ["task", "model"], "builtins:dict")))
-    assert str(caught.value) == (
-        "study 'small': task: model 'builtins:dict' must return a torch.nn.Module (got 'dict')"
-    )
