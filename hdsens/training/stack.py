@@ -129,7 +129,7 @@ def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
     right = torch.zeros(n_cells, dtype=torch.int64, device=device)
     for start in range(0, len(split.targets), _EVALUATION_ROWS):
         rows = slice(start, start + _EVALUATION_ROWS)
-        inputs, targets = split.inputs[rows], split.targets[rows]
+        inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
         scores = stack(inputs).transpose(1, 2)
         index = targets.expand(n_cells, 1, -1)
         log_shares = functional.log_softmax(scores, dim=1).gather(1, index)

@@ -13,6 +13,7 @@ from hdsens.cells import expand
 from hdsens.packs import pack_cells
 from hdsens.study import Study
 from hdsens.training.check import examples_to_train
+from hdsens.training.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.fused import FusedRun, train_fused
@@ -232,6 +233,20 @@ def test_what_cannot_train_together_trains_one_by_one(model):
     assert outcomes[:2] == ["completed"] * 2
     if model == "picky":
         assert (outcomes[2], fused[2].error) == ("failed", "ArithmeticError: large outputs")
+
+
+@pytest.mark.parametrize("path", ["plain", "fused"])
+def test_a_model_that_writes_into_its_inputs_leaves_the_data_alone(path):
+    study = declare([arm("sgd", "SGD", [0.0, 0.1])], "fused_models:in_place", steps=5)
+    examples = load_examples(study.task, torch.device("cpu"))
+    before = [split.inputs.clone() for split in (examples.train, examples.valid)]
+    cells = cells_of(study)
+    assert {p.path for p in choose_packs(study, cells, "cpu", 1, 2, path)} == {path}
+    zero, other = PackTraining(study, cells, "cpu", 1, path)
+    assert zero.train_loss == pytest.approx(zero.initial_loss, rel=1e-12)
+    assert other.train_loss < other.initial_loss
+    for split, kept in zip((examples.train, examples.valid), before, strict=True):
+        assert torch.equal(split.inputs, kept)
 
 
 @pytest.mark.parametrize("times", [1, 3])
