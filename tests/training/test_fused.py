@@ -22,6 +22,7 @@ from hdsens.training.pack import PackTraining
 from hdsens.training.plain import PlainRun, train_cells
 
 NESTEROV = {"momentum": 0.9, "nesterov": True}
+PATHS = ("fused", "plain")
 NUMBERS = ("initial_loss", "train_loss", "valid_loss", "valid_accuracy", "best_valid_loss",
            "lr_final", "lr_max", "lr_min", "lr", "batch_loss")  # fmt: skip
 
@@ -247,6 +248,14 @@ def test_a_model_that_writes_into_its_inputs_leaves_the_data_alone(path):
     assert other.train_loss < other.initial_loss
     for split, kept in zip((examples.train, examples.valid), before, strict=True):
         assert torch.equal(split.inputs, kept)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_hook_on_a_parameter_is_obeyed(after, caplog):
+    study = declare([arm("sgd", "SGD", [1e-3, 0.1])], "fused_models:masked", {"after": after})
+    fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert fused == plain
+    assert "parameter '1.weight' has a hook, which would get lost" in caplog.text
 
 
 @pytest.mark.parametrize("times", [1, 3])
