@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -245,6 +245,12 @@ class Study(Table):
     @cached_property
     def _by_name(self) -> dict[str, Arm]:
         return {arm.name: arm for arm in self.arms}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; what is found by name is the copy's own, since `arms` may be new."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_by_name", None)
+        return copied
 
     @property
     def pilot_seeds(self) -> tuple[int, ...]:

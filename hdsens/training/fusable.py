@@ -62,3 +62,11 @@ def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
         if name not in known and not (name in _AT_REST and value == _AT_REST[name]):
             return f"{name} = {value!r} has no fused form"
     return None
+
+
+def obstacle_of_model(model: nn.Module) -> str | None:
+    """Why a model has no fused form, in a few words; None where nothing speaks against it."""
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            return f"parameter {name!r} has a hook, which would get lost"
+    return None

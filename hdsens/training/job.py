@@ -66,7 +66,7 @@ def evaluate(model: nn.Module, split: Split) -> Evaluation:
     right = torch.zeros((), dtype=torch.int64, device=split.targets.device)
     for start in range(0, len(split.targets), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
-        inputs, targets = split.inputs[rows], split.targets[rows]
+        inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
         outputs = model(inputs)
         loss += functional.cross_entropy(outputs, targets, reduction="none").double().sum()
         right += (outputs.argmax(dim=1) == targets).sum()

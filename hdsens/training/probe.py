@@ -15,9 +15,13 @@ from hdsens.training.job import EVALUATION_BATCH, Job, evaluate
 from hdsens.training.memory import memory_budget, out_of_memory
 from hdsens.training.plain import PlainRun
 from hdsens.training.stack import evaluate_cells
+from hdsens.training.update_rules import AdamRule
 
 REPEATS = 3
 _STATE_COPIES = 6  # parameters, gradients, up to three states, and one to work with
+_SHARE = 0.05  # of the update by which parameters may differ
+_ADAM_SHARE = 0.25  # Adam makes full steps of a gradient that is 0 but for rounding
+_ROUNDINGS = 8  # of each parameter: an update may be smaller than they are
 
 
 class Probe:
@@ -90,10 +94,11 @@ class Probe:
         return (_STATE_COPIES * state + 2 * kept) / len(run.cells)
 
     def _compare(self) -> None:
-        """Train a few steps both ways; losses, buffers and an evaluation must agree."""
+        """Train a few steps both ways; losses, weights and an evaluation must agree."""
         sample = self._sample()
         fused = FusedRun(self.job, sample)
         plain = [PlainRun(self.job, c, self.job.fresh_model(c.seed)) for c in sample]
+        start = {name: p.detach().clone() for name, p in plain[0].model.named_parameters()}
         sound = [True] * len(sample)
         for step in range(1, 1 + min(REPEATS, sample[0].steps)):
             losses = fused.update().tolist()
@@ -105,9 +110,28 @@ class Probe:
         rows = self._some_examples()
         for row, evaluation in enumerate(evaluate_cells(fused.stack, rows)):
             if sound[row]:
+                self._compare_updates(fused, row, plain[row].model, start)
                 self._compare_states(fused.stack.buffers, row, plain[row].model)
                 alone = evaluate(plain[row].model, rows)
                 self._check("the evaluated loss", evaluation.loss, alone.loss)
+
+    def _compare_updates(
+        self, fused: FusedRun, row: int, alone: nn.Module, start: Mapping[str, Tensor]
+    ) -> None:
+        """Of all parameters at once, relative to what training has changed."""
+        pairs = [
+            (fused.stack.parameters[name][row].detach(), p.detach(), start[name])
+            for name, p in alone.named_parameters()
+            if name in fused.stack.parameters
+        ]
+        apart = _norm([together - alone for together, alone, _ in pairs])
+        update = _norm([alone - before for _, alone, before in pairs])
+        rounding = _ROUNDINGS * torch.finfo(pairs[0][0].dtype).eps * _norm([p for _, p, _ in pairs])
+        share = _ADAM_SHARE if isinstance(fused.rule, AdamRule) else _SHARE
+        if apart > share * update + rounding:
+            raise RuntimeError(
+                f"together, parameters differ by {apart}, an update alone is {update}"
+            )
 
     def _compare_states(self, stacked: Mapping[str, Tensor], row: int, alone: nn.Module) -> None:
         for name, buffer in alone.named_buffers():
@@ -131,6 +155,10 @@ class Probe:
         """Two cells from the middle: the ends of a grid are 0 and what diverges."""
         n = len(self.cells)
         return [self.cells[n // 3], self.cells[2 * n // 3]]
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    return torch.nn.utils.get_total_norm(tensors).item()
 
 
 def agree(a: float, b: float, dtype: str) -> bool:

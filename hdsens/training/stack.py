@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from hdsens.training.cellwise import chain_of, make_cellwise, run_chain
 from hdsens.training.examples import Split
+from hdsens.training.fusable import obstacle_of_model
 from hdsens.training.job import Evaluation
 
 _EVALUATION_ROWS = 512
@@ -36,7 +37,14 @@ class Stack:
 
     @classmethod
     def of(cls, model: nn.Module, n_cells: int) -> Stack:
-        """`n_cells` copies of a model, which it takes over."""
+        """`n_cells` copies of a model, which it takes over.
+
+        Raises:
+            RuntimeError: the model has no fused form.
+        """
+        obstacle = obstacle_of_model(model)
+        if obstacle is not None:
+            raise RuntimeError(obstacle)
         named = dict(model.named_parameters())
         return cls(
             module=make_cellwise(model),
@@ -129,7 +137,7 @@ def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
     right = torch.zeros(n_cells, dtype=torch.int64, device=device)
     for start in range(0, len(split.targets), _EVALUATION_ROWS):
         rows = slice(start, start + _EVALUATION_ROWS)
-        inputs, targets = split.inputs[rows], split.targets[rows]
+        inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
         scores = stack(inputs).transpose(1, 2)
         index = targets.expand(n_cells, 1, -1)
         log_shares = functional.log_softmax(scores, dim=1).gather(1, index)

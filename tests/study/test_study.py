@@ -63,6 +63,15 @@ def test_study_is_frozen():
         Study.from_dict(_dict()).name = "other"
 
 
+def test_a_copy_of_a_study_gives_its_own_arms():
+    arm = Arm(name="sgd", optimizer="SGD", lr=0.1)
+    study = Study(name="t", task=Task(model="logreg", steps=1), arms=[arm])
+    assert study.arm("sgd") == arm
+    heavy = arm.model_copy(update={"settings": {"momentum": 0.9}})
+    assert study.model_copy(update={"arms": (heavy,)}).arm("sgd") == heavy
+    assert study.arm("sgd") == arm
+
+
 def test_seed_zero_is_a_seed():
     assert Study.from_dict({**_dict(), "seeds": 1}).seeds == (0,)
 

@@ -120,6 +120,49 @@ def numbering(input_shape, n_classes):
     return Numbering(math.prod(input_shape), n_classes)
 
 
+class InPlace(nn.Module):
+    """Writes into its inputs."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+
+    def forward(self, x):
+        return self.layer(x.sub_(0.5).flatten(1))
+
+
+def in_place(input_shape, n_classes):
+    return InPlace(math.prod(input_shape), n_classes)
+
+
+def masked(input_shape, n_classes, after=False):
+    """A hook on a parameter keeps its layer as it was."""
+    first = nn.Linear(math.prod(input_shape), 16)
+    if after:
+        first.weight.register_post_accumulate_grad_hook(lambda p: p.grad.zero_())
+    else:
+        first.weight.register_hook(torch.zeros_like)
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(16, n_classes))
+
+
+class Scaled(nn.Module):
+    """A hook within the computation, which vmap loses: the first losses hardly tell."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.first, self.last = nn.Linear(n_in, 16), nn.Linear(16, n_classes)
+
+    def forward(self, x):
+        x = self.first(x.flatten(1))
+        if x.requires_grad:
+            x.register_hook(lambda gradient: 0.1 * gradient)
+        return self.last(x)
+
+
+def scaled(input_shape, n_classes):
+    return Scaled(math.prod(input_shape), n_classes)
+
+
 def training_only(input_shape, n_classes):
     """Cannot be evaluated, by either path."""
     return nn.Sequential(nn.Flatten(), TrainingOnly(), nn.Linear(math.prod(input_shape), n_classes))

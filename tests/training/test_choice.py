@@ -84,6 +84,22 @@ def test_measuring_packs_every_cell_once():
     assert all(len({c.seed for c in p.cells}) == 1 for p in packs)
 
 
+def test_steps_that_the_loss_hardly_tells_are_compared_by_the_parameters(caplog):
+    arms = [{"name": "sgd", "optimizer": "SGD", "lr": [1e-4, 2e-4, 3e-4]}]
+    study = declare(arms, "fused_models:scaled")
+    (pack,) = choose_packs(study, cells_of(study), "cpu", 1, 3, "fused")
+    assert pack.path == "plain"
+    assert "RuntimeError: together, parameters differ by " in caplog.text
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("model", ["logreg", "fused_models:norm_cnn", "fused_models:dropout_mlp"])
+def test_rounding_sends_no_model_to_the_plain_loop(model, optimizer):
+    arms = [{"name": "a", "optimizer": optimizer, "lr": [0.0, 1e-9, 1e-5, 1e-3, 1.0]}]
+    study = declare(arms, model)
+    assert choose_packs(study, cells_of(study), "cpu", 1, 5, "fused")[0].path == "fused"
+
+
 @pytest.mark.parametrize("size", [None, 4])
 @pytest.mark.parametrize("path", ["auto", "fused"])
 @pytest.mark.parametrize(
@@ -91,6 +107,7 @@ def test_measuring_packs_every_cell_once():
     [
         ("recurrent", "lstm"),
         ("fading", "buffer 'scale' is replaced instead of written into"),
+        ("masked", "RuntimeError: parameter '1.weight' has a hook"),
         ("numbering", "RuntimeError: together, buffer 'calls' is "),
         ("batch_evaluated", "RuntimeError: together, the evaluated loss is "),
         ("training_only", "ValueError: never evaluated"),

@@ -13,6 +13,7 @@ from hdsens.cells import expand
 from hdsens.packs import pack_cells
 from hdsens.study import Study
 from hdsens.training.check import examples_to_train
+from hdsens.training.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.fused import FusedRun, train_fused
@@ -21,6 +22,7 @@ from hdsens.training.pack import PackTraining
 from hdsens.training.plain import PlainRun, train_cells
 
 NESTEROV = {"momentum": 0.9, "nesterov": True}
+PATHS = ("fused", "plain")
 NUMBERS = ("initial_loss", "train_loss", "valid_loss", "valid_accuracy", "best_valid_loss",
            "lr_final", "lr_max", "lr_min", "lr", "batch_loss")  # fmt: skip
 
@@ -232,6 +234,28 @@ def test_what_cannot_train_together_trains_one_by_one(model):
     assert outcomes[:2] == ["completed"] * 2
     if model == "picky":
         assert (outcomes[2], fused[2].error) == ("failed", "ArithmeticError: large outputs")
+
+
+@pytest.mark.parametrize("path", ["plain", "fused"])
+def test_a_model_that_writes_into_its_inputs_leaves_the_data_alone(path):
+    study = declare([arm("sgd", "SGD", [0.0, 0.1])], "fused_models:in_place", steps=5)
+    examples = load_examples(study.task, torch.device("cpu"))
+    before = [split.inputs.clone() for split in (examples.train, examples.valid)]
+    cells = cells_of(study)
+    assert {p.path for p in choose_packs(study, cells, "cpu", 1, 2, path)} == {path}
+    zero, other = PackTraining(study, cells, "cpu", 1, path)
+    assert zero.train_loss == pytest.approx(zero.initial_loss, rel=1e-12)
+    assert other.train_loss < other.initial_loss
+    for split, kept in zip((examples.train, examples.valid), before, strict=True):
+        assert torch.equal(split.inputs, kept)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_hook_on_a_parameter_is_obeyed(after, caplog):
+    study = declare([arm("sgd", "SGD", [1e-3, 0.1])], "fused_models:masked", {"after": after})
+    fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert fused == plain
+    assert "parameter '1.weight' has a hook, which would get lost" in caplog.text
 
 
 @pytest.mark.parametrize("times", [1, 3])
