@@ -24,7 +24,7 @@ from hdsens.analysis.claims import (
 )
 from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.intervals import CONFIDENCE, Floats, clopper_pearson, holm, mean_interval
-from hdsens.analysis.pairs import Pair
+from hdsens.analysis.pairs import Pair, numbers
 from hdsens.analysis.tunability import ArmGrid, equal_pools, expected_best
 
 MOST_DRAWS = 8
@@ -151,7 +151,11 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
         margin=margins.ratio,
         side=side_of(pair, margins),
         check=("G, regret at best lr", float(gap.estimate), float(gap.lower), float(gap.upper)),
-        held_back=(*_no_range(pair.levels), *_without_result(pair.seeds[lost])),
+        held_back=(
+            *_no_range(pair.levels),
+            *_not_run_at(setting.arm, setting.baseline, pair.absent),
+            *_without_result(pair.seeds[lost]),
+        ),
     )
 
 
@@ -161,6 +165,12 @@ def _no_range(levels: Floats) -> Iterable[str]:
         yield "one level of lr shows no sensitivity"
     elif np.isnan(levels_per_decade(levels)):
         yield "the lr levels are not equally spaced in log10"
+
+
+def _not_run_at(arm: str, baseline: str, levels: Floats) -> Iterable[str]:
+    """Levels that an arm leaves out may be those where it is bad."""
+    if levels.size:
+        yield f"{arm} was not run at lr = {numbers(levels)} of {baseline}"
 
 
 def _without_result(seeds: NDArray[np.int64]) -> tuple[str, ...]:
@@ -259,7 +269,10 @@ def _never_worse(pair: Pair, primary: bool, margins: Margins) -> Part:
         ),
         confidence=ONE_SIDED,
         margin=margins.worse,
-        held_back=_without_result(pair.seeds[lost]),
+        held_back=(
+            *_not_run_at(setting.arm, setting.baseline, pair.absent_eligible),
+            *_without_result(pair.seeds[lost]),
+        ),
     )
 
 
@@ -292,7 +305,10 @@ def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -
         ),
         confidence=CONFIDENCE,
         margin=margins.tuning,
-        held_back=_without_result(grid.seeds[grid.lost | base.lost]),
+        held_back=(
+            *_not_run_at(grid.arm, grid.baseline, np.setdiff1d(base.rates, grid.full_rates)),
+            *_without_result(grid.seeds[grid.lost | base.lost]),
+        ),
     )
 
 

@@ -1,0 +1,40 @@
+"""What the grid, the base or the pilot seeds leave open holds back support, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+from verdict_studies import GOOD, PROTOCOL, curve, parts
+
+from hdsens.analysis import verdict
+
+
+def held(cells: pd.DataFrame) -> dict[str, str]:
+    return verdict(cells, PROTOCOL).parts.set_index("part")["held_back"].to_dict()
+
+
+def test_levels_of_the_base_that_an_arm_leaves_out_hold_back_what_rests_on_them() -> None:
+    """HD is bad where the base is good, and was not run there."""
+    full = replace(GOOD, hd=curve([0.01] * 7 + [0.9, 0.1])).cells()
+    assert parts(verdict(full, PROTOCOL))["C3"] == "refuted"
+    cut = full[~((full["arm"] == "sgd_hd") & (full["lr"] > 0.3))]
+    result = verdict(cut, PROTOCOL)
+    assert {parts(result)[part] for part in ("C1", "C3", "C4")} == {"inconclusive"}
+    reasons = result.parts.set_index("part")["held_back"]
+    assert "sgd_hd was not run at lr = 0.316228, 1 of sgd" in reasons["C1"]
+    assert "sgd_hd was not run at lr = 0.316228, 1 of sgd" in reasons["C4"]
+    assert reasons["C3"] == "sgd_hd was not run at lr = 0.316228 of sgd"
+
+
+def test_a_level_left_out_where_the_base_fails_does_not_hold_c3_back() -> None:
+    cells = GOOD.cells()
+    result = verdict(cells[~((cells["arm"] == "sgd_hd") & (cells["lr"] == 1.0))], PROTOCOL)
+    assert parts(result)["C3"] == "supported"
+    assert parts(result)["C1"] == "inconclusive"
+
+
+def test_a_level_left_out_at_one_beta_alone_holds_c4_back() -> None:
+    cells = replace(GOOD, betas=(1e-3, 1e-2)).cells()
+    at = (cells["hypergrad_lr"] == 1e-2) & (cells["lr"] == 0.1)
+    assert "sgd_hd was not run at lr = 0.1 of sgd" in held(cells[~at])["C4"]
