@@ -306,10 +306,20 @@ def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -
         confidence=CONFIDENCE,
         margin=margins.tuning,
         held_back=(
+            *_few_choices(grid, base, int(draws[-1])),
             *_not_run_at(grid.arm, grid.baseline, np.setdiff1d(base.rates, grid.full_rates)),
             *_without_result(grid.seeds[grid.lost | base.lost]),
         ),
     )
+
+
+def _few_choices(grid: ArmGrid, base: ArmGrid, most: int) -> Iterable[str]:
+    """With one level of its own factors an arm has nothing more to tune than its baseline."""
+    own = grid.points.loc[:, grid.points.notna().any() & base.points.isna().all()]
+    if not own.empty and len(own.drop_duplicates()) == 1:
+        yield f"{grid.arm} was run at one level of {', '.join(own.columns)}"
+    if most < MOST_DRAWS:
+        yield f"k = {MOST_DRAWS} needs grids of {MOST_DRAWS} points, these reach k = {most}"
 
 
 def adjust(parts: Sequence[Part]) -> list[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
-from verdict_studies import GOOD, PROTOCOL, curve, parts
+from verdict_studies import GOOD, PROTOCOL, RATES, TWO_BETAS, curve, parts
 
 from hdsens.analysis import verdict
 
@@ -35,6 +35,14 @@ def test_a_level_left_out_where_the_base_fails_does_not_hold_c3_back() -> None:
 
 
 def test_a_level_left_out_at_one_beta_alone_holds_c4_back() -> None:
-    cells = replace(GOOD, betas=(1e-3, 1e-2)).cells()
+    cells = replace(GOOD, betas=TWO_BETAS).cells()
     at = (cells["hypergrad_lr"] == 1e-2) & (cells["lr"] == 0.1)
     assert "sgd_hd was not run at lr = 0.1 of sgd" in held(cells[~at])["C4"]
+
+
+def test_c4_needs_a_second_factor_that_varied_and_eight_draws() -> None:
+    assert held(GOOD.cells())["C4"] == "sgd_hd was run at one level of hypergrad_lr"
+    two = replace(GOOD, betas=TWO_BETAS).cells()
+    assert parts(verdict(two, PROTOCOL))["C4"] == "supported"
+    few = two[two["lr"].isin([0.0, *RATES[5:8]])].reset_index(drop=True)
+    assert held(few)["C4"] == "k = 8 needs grids of 8 points, these reach k = 6"
