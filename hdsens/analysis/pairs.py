@@ -42,7 +42,8 @@ class Pair:
         absent: nonzero levels of the base that the HD arm was not run at; `absent_eligible`: those
             of them that are eligible.
         lost_base, lost_hd: (n_levels, n_seeds) cells that should have a regret and have none;
-            `lost_base_best`, `lost_zero`: (n_seeds,) likewise.
+            `lost_base_best`, `lost_hd_best`,
+            `lost_zero`: (n_seeds,) likewise.
         restrictions: what was left out, named.
     """
 
@@ -65,6 +66,7 @@ class Pair:
     lost_base: NDArray[np.bool_]
     lost_hd: NDArray[np.bool_]
     lost_base_best: NDArray[np.bool_]
+    lost_hd_best: NDArray[np.bool_]
     lost_zero: NDArray[np.bool_]
     restrictions: tuple[str, ...]
 
@@ -149,6 +151,7 @@ def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores:
         lost_base=lost[base_rows],
         lost_hd=lost[hd_rows],
         lost_base_best=at(lost, base_best, False),
+        lost_hd_best=at(lost, hd_best, False),
         lost_zero=at(lost, zero, False),
         restrictions=(
             *_restrictions(setting, base, panel, levels),

@@ -131,9 +131,9 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
     setting = pair.setting
     tested = (
         f"{_range(pair.levels)}, {_seeds(int(pair.paired.sum()))}; G at lr ="
-        f" {pair.hd_best_level:g}, baseline at lr = {pair.base_best_level:g}"
+        f" {pair.hd_best_level:g}, baseline at lr = {pair.base_best_level:g}, {_paired(int(gap.n))}"
     )
-    lost = (pair.lost_base | pair.lost_hd).any(axis=0) | pair.lost_base_best
+    lost = (pair.lost_base | pair.lost_hd).any(axis=0) | pair.lost_base_best | pair.lost_hd_best
     return Part(
         "C1",
         **_labels(pair, primary),
@@ -179,11 +179,16 @@ def _without_result(seeds: NDArray[np.int64]) -> tuple[str, ...]:
     return (f"a cell of seeds {', '.join(map(str, seeds))} has no result",)
 
 
+def _paired(n: int) -> str:
+    return f"{n} paired seeds" if n != 1 else "1 seed"
+
+
 def _seeds(n: int) -> str:
-    text = f"{n} paired seeds" if n != 1 else "1 seed"
-    return text + {0: ": no interval", 1: ": no interval", 2: ": the interval is very wide"}.get(
-        n, ""
-    )
+    return _paired(n) + {
+        0: ": no interval",
+        1: ": no interval",
+        2: ": the interval is very wide",
+    }.get(n, "")
 
 
 def side_of(pair: Pair, margins: Margins) -> str:

@@ -46,3 +46,14 @@ def test_c4_needs_a_second_factor_that_varied_and_eight_draws() -> None:
     assert parts(verdict(two, PROTOCOL))["C4"] == "supported"
     few = two[two["lr"].isin([0.0, *RATES[5:8]])].reset_index(drop=True)
     assert held(few)["C4"] == "k = 8 needs grids of 8 points, these reach k = 6"
+
+
+def test_c1_rests_on_the_arms_own_best_lr_though_the_base_was_not_run_there() -> None:
+    cells = GOOD.cells()
+    cells.loc[(cells["arm"] == "sgd_hd") & (cells["lr"] == 0.01), "train_loss"] = 0.0
+    cells = cells[~((cells["arm"] == "sgd") & (cells["lr"] <= 0.01) & (cells["lr"] > 0))]
+    lost = (cells["arm"] == "sgd_hd") & (cells["lr"] == 0.01) & cells["seed"].isin([2, 5])
+    c1 = verdict(cells[~lost], PROTOCOL).parts.set_index("part").loc["C1"]
+    assert c1["verdict"] == "inconclusive"
+    assert c1["held_back"] == "a cell of seeds 2, 5 has no result"
+    assert "G at lr = 0.01, baseline at lr = 0.1, 8 paired seeds" in c1["decided_by"]
