@@ -20,8 +20,8 @@ from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.parts import Part, adjust, parts_of_pair, tuning_part
 from hdsens.analysis.pilots import (
     Reading,
-    beaten_reference,
     lenient_reading,
+    misjudged_reference,
     pilot_gaps,
     plain_reading,
 )
@@ -175,7 +175,7 @@ def _gaps(
     return {
         (task, base): [
             *pilot_gaps(panel, task, base, declared),
-            *beaten_reference(panel, regret, task, base, margin),
+            *misjudged_reference(panel, regret, task, base, margin),
         ]
         for task, base in dict.fromkeys((part.task, part.baseline) for part in parts)
     }
