@@ -23,7 +23,7 @@ from hdsens.analysis.pilots import Reading
 from hdsens.analysis.regret import normalised_regret
 from hdsens.analysis.sensitivity import best_row
 
-WORKS_BELOW = 0.5  # mean pilot regret of the base at a level where C3 is tested
+WORKS_BELOW = 0.5  # mean regret where an arm works: of the base where C3 is tested, of HD at lr = 0
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Pair:
         base_diverged, hd_diverged: (n_levels,) seeds that diverged.
         eligible: (n_levels,) whether all pilot seeds of the base complete there with mean r <= 0.5;
             pilot cells without a result are passed over here, and hold back support.
+        base_works: whether any nonzero level of the base is eligible, shared or not.
         absent: nonzero levels of the base that the HD arm was not run at; `absent_eligible`: those
             of them that are eligible.
         lost_base, lost_hd: (n_levels, n_seeds) cells that should have a regret and have none;
@@ -60,6 +61,7 @@ class Pair:
     base_diverged: NDArray[np.int64]
     hd_diverged: NDArray[np.int64]
     eligible: NDArray[np.bool_]
+    base_works: bool
     absent: Floats
     absent_eligible: Floats
     seeds: NDArray[np.int64]
@@ -145,6 +147,7 @@ def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores:
         base_diverged=panel.runs.diverged[base_rows].sum(axis=1),
         hd_diverged=panel.runs.diverged[hd_rows].sum(axis=1),
         eligible=works[base_rows],
+        base_works=bool(works[base.rows].any()),
         absent=base.levels[absent],
         absent_eligible=base.levels[absent & works[base.rows]],
         seeds=panel.runs.seeds,

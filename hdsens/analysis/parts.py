@@ -24,7 +24,7 @@ from hdsens.analysis.claims import (
 )
 from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.intervals import CONFIDENCE, Floats, clopper_pearson, holm, mean_interval
-from hdsens.analysis.pairs import Pair, numbers
+from hdsens.analysis.pairs import WORKS_BELOW, Pair, numbers
 from hdsens.analysis.tunability import ArmGrid, equal_pools, expected_best
 
 MOST_DRAWS = 8
@@ -153,6 +153,7 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
         check=("G, regret at best lr", float(gap.estimate), float(gap.lower), float(gap.upper)),
         held_back=(
             *_no_range(pair.levels),
+            *_nothing_works(pair),
             *_not_run_at(setting.arm, setting.baseline, pair.absent),
             *_without_result(pair.seeds[lost]),
         ),
@@ -165,6 +166,17 @@ def _no_range(levels: Floats) -> Iterable[str]:
         yield "one level of lr shows no sensitivity"
     elif np.isnan(levels_per_decade(levels)):
         yield "the lr levels are not equally spaced in log10"
+
+
+def _nothing_works(pair: Pair) -> Iterable[str]:
+    """As good as, or less sensitive than, a base that fails everywhere would be true and empty."""
+    if not pair.base_works:
+        yield f"{pair.setting.baseline} works at no nonzero lr on the pilot seeds"
+
+
+def _zero_fails(regret: float) -> Iterable[str]:
+    if regret > WORKS_BELOW:
+        yield f"lr = 0 does not work, its mean regret is {regret:.2g}"
 
 
 def _not_run_at(arm: str, baseline: str, levels: Floats) -> Iterable[str]:
@@ -244,7 +256,11 @@ def _zero(pair: Pair, primary: bool, margins: Margins) -> Part:
             float(lower),
             float(upper),
         ),
-        held_back=_without_result(pair.seeds[pair.lost_zero | pair.lost_base_best]),
+        held_back=(
+            *_nothing_works(pair),
+            *_zero_fails(float(mean_interval(pair.zero).estimate)),
+            *_without_result(pair.seeds[pair.lost_zero | pair.lost_base_best]),
+        ),
     )
 
 

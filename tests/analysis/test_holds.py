@@ -57,3 +57,39 @@ def test_c1_rests_on_the_arms_own_best_lr_though_the_base_was_not_run_there() ->
     assert c1["verdict"] == "inconclusive"
     assert c1["held_back"] == "a cell of seeds 2, 5 has no result"
     assert "G at lr = 0.01, baseline at lr = 0.1, 8 paired seeds" in c1["decided_by"]
+
+
+def test_nothing_is_supported_by_comparison_with_a_base_that_fails_everywhere() -> None:
+    """At its best lr the base has regret 0.97; lr = 0 fails alike."""
+    bad = curve([0.99] * 6 + [0.97, 0.99, 0.99])
+    cells = replace(GOOD, base=bad, hd=curve([0.4] * 6 + [0.0, 0.4, 0.4]), zero=0.97).cells()
+    result = verdict(cells, PROTOCOL)
+    reasons = result.parts.set_index("part")["held_back"]
+    assert reasons["C1"] == "sgd works at no nonzero lr on the pilot seeds"
+    assert reasons["C2"] == (
+        "sgd works at no nonzero lr on the pilot seeds;"
+        " lr = 0 does not work, its mean regret is 0.97"
+    )
+    assert parts(result)["C1"] == parts(result)["C2"] == "inconclusive"
+
+
+def test_zero_works_only_below_half_of_the_regret_of_an_untrained_model() -> None:
+    """The other seeds' base is as bad at its best lr as HD at lr = 0; the pilots' was good."""
+    cells = replace(GOOD, zero=0.6).cells()
+    late = (cells["arm"] == "sgd") & (cells["lr"] == 0.1) & (cells["seed"] < 100)
+    cells.loc[late, "train_loss"] += 1.21
+    result = verdict(cells, PROTOCOL).parts.set_index("part").loc["C2"]
+    assert result["held_back"] == "lr = 0 does not work, its mean regret is 0.6"
+
+
+def test_pilot_seeds_that_are_better_than_all_others_support_nothing() -> None:
+    """L* too low by most of L0 - L*: every difference shrinks, and with it what C3 can see."""
+    cells = GOOD.cells()
+    cells.loc[cells["seed"] >= 100, "train_loss"] -= 5.0
+    result = verdict(cells, PROTOCOL)
+    assert "supported" not in parts(result).values()
+    assert any(
+        "the pilot seeds misjudged the reference: no point of sgd and its family on toy has a mean"
+        " regret below 0.02 on the other seeds; the lowest," in text
+        for text in result.deviations
+    )
