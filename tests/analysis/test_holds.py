@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 from verdict_studies import GOOD, PROTOCOL, RATES, TWO_BETAS, curve, parts
 
 from hdsens.analysis import verdict
@@ -93,3 +94,43 @@ def test_pilot_seeds_that_are_better_than_all_others_support_nothing() -> None:
         " regret below 0.02 on the other seeds; the lowest," in text
         for text in result.deviations
     )
+
+
+def two_tasks(*arms: str) -> pd.DataFrame:
+    """Task two has these arms alone, at beta = 0.01 alone."""
+    one = replace(GOOD, betas=TWO_BETAS).cells()
+    two = replace(GOOD, betas=(1e-2,)).cells(task="two")
+    return pd.concat([one, two[two["arm"].isin(arms)]], ignore_index=True)
+
+
+@pytest.mark.parametrize("arms", [("sgd",), ("sgd", "sgd_hd")])
+def test_a_task_without_the_primary_setting_is_named_and_denies_the_whole(
+    arms: tuple[str, ...],
+) -> None:
+    result = verdict(two_tasks(*arms), PROTOCOL)
+    assert "arm sgd_hd: not tested at its primary setting on two" in result.deviations
+    joint = result.joint.iloc[0]
+    assert (joint["verdict"], joint["n_tasks"]) == ("inconclusive", 2)
+    assert joint["not_supported"] == "C1 on two, C2 on two, C3 on two, C4 on two"
+    assert verdict(replace(GOOD, betas=TWO_BETAS).cells(), PROTOCOL).joint["verdict"].item() == (
+        "supported"
+    )
+
+
+def test_c4_is_no_test_where_the_primary_setting_was_not_run() -> None:
+    protocol = PROTOCOL | {"primary": {"sgd_hd": {"hypergrad_lr": 1e-5}}}
+    result = verdict(replace(GOOD, betas=TWO_BETAS).cells(), protocol)
+    assert result.label == "exploratory"
+    assert not result.parts["primary"].any()
+
+
+def test_a_primary_level_matches_to_six_digits() -> None:
+    cells = replace(GOOD, betas=(float(f"{10**-3.5:.6g}"),)).cells()
+    protocol = PROTOCOL | {"primary": {"sgd_hd": {"hypergrad_lr": 10**-3.5}}}
+    assert verdict(cells, protocol).parts["primary"].all()
+
+
+def test_a_frame_without_its_history_says_so() -> None:
+    note = "what was declared when the cells were trained is not recorded"
+    assert note in verdict(GOOD.cells(), PROTOCOL).deviations
+    assert note not in verdict(GOOD.cells()).deviations

@@ -119,7 +119,7 @@ def test_a_task_that_an_arm_left_out_is_said() -> None:
         "primary": {a: {"hypergrad_lr": 1e-3} for a in ("sgd_hd", "sgd_hd2")}
     }  # fmt: skip
     result = verdict(pd.concat([GOOD.cells(), third], ignore_index=True), protocol)
-    assert "arm sgd_hd: not tested on hard" in result.deviations
+    assert "arm sgd_hd: not tested at its primary setting on hard" in result.deviations
 
 
 def test_an_arm_without_hypergrad_lr_is_compared_without_its_words() -> None:
