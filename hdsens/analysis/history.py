@@ -28,6 +28,12 @@ def broken_promises(cells: pd.DataFrame, protocol: Protocol | None) -> list[str]
     return [*_changed_roles(cells), *_changed_declarations(cells, protocol)]
 
 
+def unrecorded(cells: pd.DataFrame, protocol: Protocol | None) -> Iterable[str]:
+    """Say that a frame without history is taken at its word: no promise is known to be broken."""
+    if protocol is not None and "protocol_history" not in cells.attrs:
+        yield "what was declared when the cells were trained is not recorded"
+
+
 def _changed_roles(cells: pd.DataFrame) -> Iterable[str]:
     trained = pd.DataFrame(cells.attrs.get("trained_as", []), columns=["task", "seed", "role"])
     judged = cells[["task", "seed", "role"]].drop_duplicates()

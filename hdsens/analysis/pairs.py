@@ -23,7 +23,7 @@ from hdsens.analysis.pilots import Reading
 from hdsens.analysis.regret import normalised_regret
 from hdsens.analysis.sensitivity import best_row
 
-WORKS_BELOW = 0.5  # mean pilot regret of the base at a level where C3 is tested
+WORKS_BELOW = 0.5  # mean regret where an arm works: of the base where C3 is tested, of HD at lr = 0
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,12 @@ class Pair:
         base_diverged, hd_diverged: (n_levels,) seeds that diverged.
         eligible: (n_levels,) whether all pilot seeds of the base complete there with mean r <= 0.5;
             pilot cells without a result are passed over here, and hold back support.
+        base_works: whether any nonzero level of the base is eligible, shared or not.
+        absent: nonzero levels of the base that the HD arm was not run at; `absent_eligible`: those
+            of them that are eligible.
         lost_base, lost_hd: (n_levels, n_seeds) cells that should have a regret and have none;
-            `lost_base_best`, `lost_zero`: (n_seeds,) likewise.
+            `lost_base_best`, `lost_hd_best`,
+            `lost_zero`: (n_seeds,) likewise.
         restrictions: what was left out, named.
     """
 
@@ -57,10 +61,14 @@ class Pair:
     base_diverged: NDArray[np.int64]
     hd_diverged: NDArray[np.int64]
     eligible: NDArray[np.bool_]
+    base_works: bool
+    absent: Floats
+    absent_eligible: Floats
     seeds: NDArray[np.int64]
     lost_base: NDArray[np.bool_]
     lost_hd: NDArray[np.bool_]
     lost_base_best: NDArray[np.bool_]
+    lost_hd_best: NDArray[np.bool_]
     lost_zero: NDArray[np.bool_]
     restrictions: tuple[str, ...]
 
@@ -120,6 +128,7 @@ def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores:
     base_best, hd_best = best_row(base, chooser), best_row(setting, panel)
     zero = setting.zero_row
     regret, lost, diverged, works = scores
+    absent = ~np.isin(base.levels, setting.levels)
 
     def at(values: NDArray[Any], row: int | None, otherwise: Any) -> NDArray[Any]:
         return np.full(values.shape[1], otherwise) if row is None else values[row]
@@ -138,10 +147,14 @@ def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores:
         base_diverged=panel.runs.diverged[base_rows].sum(axis=1),
         hd_diverged=panel.runs.diverged[hd_rows].sum(axis=1),
         eligible=works[base_rows],
+        base_works=bool(works[base.rows].any()),
+        absent=base.levels[absent],
+        absent_eligible=base.levels[absent & works[base.rows]],
         seeds=panel.runs.seeds,
         lost_base=lost[base_rows],
         lost_hd=lost[hd_rows],
         lost_base_best=at(lost, base_best, False),
+        lost_hd_best=at(lost, hd_best, False),
         lost_zero=at(lost, zero, False),
         restrictions=(
             *_restrictions(setting, base, panel, levels),
@@ -170,7 +183,7 @@ def _restrictions(setting: Setting, base: Setting, panel: Panel, levels: Floats)
     name = name_of(setting)
     apart = np.setxor1d(setting.levels, base.levels)
     if apart.size:
-        notes.append(f"{name}: lr {_numbers(apart)} not in both arms, left out")
+        notes.append(f"{name}: lr {numbers(apart)} not in both arms, left out")
     if levels.size > 1 and np.isnan(levels_per_decade(levels)):
         notes.append(f"{name}: lr levels are not equally spaced in log10; they count alike")
     if setting.zero_row is None:
@@ -181,17 +194,18 @@ def _restrictions(setting: Setting, base: Setting, panel: Panel, levels: Floats)
     unpaired = panel.runs.seeds[expected & ~panel.runs.used[rows].all(axis=0)]
     if unpaired.size:
         notes.append(
-            f"{name}: seeds {_numbers(unpaired)} left out of C1, a cell is failed or missing"
+            f"{name}: seeds {numbers(unpaired)} left out of C1, a cell is failed or missing"
         )
     if setting.zero_row is not None:
         lost = panel.runs.expected[setting.zero_row] & ~panel.runs.used[setting.zero_row]
         if lost.any():
             notes.append(
-                f"{name}: seeds {_numbers(panel.runs.seeds[lost])} left out of C2, the cell at"
+                f"{name}: seeds {numbers(panel.runs.seeds[lost])} left out of C2, the cell at"
                 " lr = 0 is failed or missing"
             )
     return notes
 
 
-def _numbers(values: NDArray[np.generic]) -> str:
+def numbers(values: NDArray[np.generic]) -> str:
+    """List levels or seeds."""
     return ", ".join(f"{value:g}" for value in values)

@@ -24,7 +24,7 @@ from hdsens.analysis.claims import (
 )
 from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.intervals import CONFIDENCE, Floats, clopper_pearson, holm, mean_interval
-from hdsens.analysis.pairs import Pair
+from hdsens.analysis.pairs import WORKS_BELOW, Pair, numbers
 from hdsens.analysis.tunability import ArmGrid, equal_pools, expected_best
 
 MOST_DRAWS = 8
@@ -131,9 +131,9 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
     setting = pair.setting
     tested = (
         f"{_range(pair.levels)}, {_seeds(int(pair.paired.sum()))}; G at lr ="
-        f" {pair.hd_best_level:g}, baseline at lr = {pair.base_best_level:g}"
+        f" {pair.hd_best_level:g}, baseline at lr = {pair.base_best_level:g}, {_paired(int(gap.n))}"
     )
-    lost = (pair.lost_base | pair.lost_hd).any(axis=0) | pair.lost_base_best
+    lost = (pair.lost_base | pair.lost_hd).any(axis=0) | pair.lost_base_best | pair.lost_hd_best
     return Part(
         "C1",
         **_labels(pair, primary),
@@ -151,7 +151,12 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
         margin=margins.ratio,
         side=side_of(pair, margins),
         check=("G, regret at best lr", float(gap.estimate), float(gap.lower), float(gap.upper)),
-        held_back=(*_no_range(pair.levels), *_without_result(pair.seeds[lost])),
+        held_back=(
+            *_no_range(pair.levels),
+            *_nothing_works(pair),
+            *_not_run_at(setting.arm, setting.baseline, pair.absent),
+            *_without_result(pair.seeds[lost]),
+        ),
     )
 
 
@@ -163,17 +168,39 @@ def _no_range(levels: Floats) -> Iterable[str]:
         yield "the lr levels are not equally spaced in log10"
 
 
+def _nothing_works(pair: Pair) -> Iterable[str]:
+    """As good as, or less sensitive than, a base that fails everywhere would be true and empty."""
+    if not pair.base_works:
+        yield f"{pair.setting.baseline} works at no nonzero lr on the pilot seeds"
+
+
+def _zero_fails(regret: float) -> Iterable[str]:
+    if regret > WORKS_BELOW:
+        yield f"lr = 0 does not work, its mean regret is {regret:.2g}"
+
+
+def _not_run_at(arm: str, baseline: str, levels: Floats) -> Iterable[str]:
+    """Levels that an arm leaves out may be those where it is bad."""
+    if levels.size:
+        yield f"{arm} was not run at lr = {numbers(levels)} of {baseline}"
+
+
 def _without_result(seeds: NDArray[np.int64]) -> tuple[str, ...]:
     if not seeds.size:
         return ()
     return (f"a cell of seeds {', '.join(map(str, seeds))} has no result",)
 
 
+def _paired(n: int) -> str:
+    return f"{n} paired seeds" if n != 1 else "1 seed"
+
+
 def _seeds(n: int) -> str:
-    text = f"{n} paired seeds" if n != 1 else "1 seed"
-    return text + {0: ": no interval", 1: ": no interval", 2: ": the interval is very wide"}.get(
-        n, ""
-    )
+    return _paired(n) + {
+        0: ": no interval",
+        1: ": no interval",
+        2: ": the interval is very wide",
+    }.get(n, "")
 
 
 def side_of(pair: Pair, margins: Margins) -> str:
@@ -229,7 +256,11 @@ def _zero(pair: Pair, primary: bool, margins: Margins) -> Part:
             float(lower),
             float(upper),
         ),
-        held_back=_without_result(pair.seeds[pair.lost_zero | pair.lost_base_best]),
+        held_back=(
+            *_nothing_works(pair),
+            *_zero_fails(float(mean_interval(pair.zero).estimate)),
+            *_without_result(pair.seeds[pair.lost_zero | pair.lost_base_best]),
+        ),
     )
 
 
@@ -259,7 +290,10 @@ def _never_worse(pair: Pair, primary: bool, margins: Margins) -> Part:
         ),
         confidence=ONE_SIDED,
         margin=margins.worse,
-        held_back=_without_result(pair.seeds[lost]),
+        held_back=(
+            *_not_run_at(setting.arm, setting.baseline, pair.absent_eligible),
+            *_without_result(pair.seeds[lost]),
+        ),
     )
 
 
@@ -292,8 +326,21 @@ def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -
         ),
         confidence=CONFIDENCE,
         margin=margins.tuning,
-        held_back=_without_result(grid.seeds[grid.lost | base.lost]),
+        held_back=(
+            *_few_choices(grid, base, int(draws[-1])),
+            *_not_run_at(grid.arm, grid.baseline, np.setdiff1d(base.rates, grid.full_rates)),
+            *_without_result(grid.seeds[grid.lost | base.lost]),
+        ),
     )
+
+
+def _few_choices(grid: ArmGrid, base: ArmGrid, most: int) -> Iterable[str]:
+    """With one level of its own factors an arm has nothing more to tune than its baseline."""
+    own = grid.points.loc[:, grid.points.notna().any() & base.points.isna().all()]
+    if not own.empty and len(own.drop_duplicates()) == 1:
+        yield f"{grid.arm} was run at one level of {', '.join(own.columns)}"
+    if most < MOST_DRAWS:
+        yield f"k = {MOST_DRAWS} needs grids of {MOST_DRAWS} points, these reach k = {most}"
 
 
 def adjust(parts: Sequence[Part]) -> list[Part]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -78,7 +79,14 @@ def is_primary(pair: Pair, protocol: Protocol | None) -> bool:
     wanted = None if protocol is None else protocol.primary.get(pair.setting.arm)
     if wanted is None:
         return False
-    return all(pair.setting.fixed.get(name) == level for name, level in wanted.items())
+    fixed = pair.setting.fixed
+    return all(_level(fixed.get(name)) == _level(level) for name, level in wanted.items())
+
+
+def _level(level: Any) -> Any:
+    """Levels are kept with 6 significant digits: 10**-3.5 is 0.000316228."""
+    is_number = isinstance(level, Real) and not isinstance(level, bool)
+    return float(f"{level:.6g}") if is_number else level
 
 
 def deviations(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol | None) -> list[str]:
@@ -100,24 +108,24 @@ def _of_protocol(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol)
             yield f"margin {field.name} = {value:g} instead of {field.default:g}"
     for arm in sorted(set(protocol.primary) - set(map(str, cells["arm"]))):
         yield f"arm {arm}: named as primary, has no cells"
-    yield from _of_primaries(pairs, protocol)
+    yield from _of_primaries(cells, pairs, protocol)
     tested = {pair.setting.arm for pair in pairs if is_primary(pair, protocol)}
     for arm in sorted({pair.setting.arm for pair in pairs} - tested):
         why = "no primary setting is named" if arm not in protocol.primary else "it was not run"
         yield f"arm {arm}: not tested at a primary setting: {why}"
 
 
-def _of_primaries(pairs: Sequence[Pair], protocol: Protocol) -> Iterable[str]:
+def _of_primaries(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol) -> Iterable[str]:
     """Name arms of which several settings are tested, and tasks on which none is."""
     found = Counter((p.setting.arm, p.setting.task) for p in pairs if is_primary(p, protocol))
     for (arm, task), n in found.items():
         if n > 1:
             yield f"arm {arm} on {task}: {n} settings fit the primary one, all are tested"
-    tasks = {task for _, task in found}
+    tasks = set(map(str, cells["task"]))
     for arm in dict.fromkeys(arm for arm, _ in found):
         absent = sorted(tasks - {task for name, task in found if name == arm})
         if absent:
-            yield f"arm {arm}: not tested on {', '.join(absent)}"
+            yield f"arm {arm}: not tested at its primary setting on {', '.join(absent)}"
 
 
 def _of_seeds(pairs: Sequence[Pair]) -> Iterable[str]:

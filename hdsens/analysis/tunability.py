@@ -93,6 +93,7 @@ class ArmGrid:
     Attributes:
         regret: (n_seeds, n_points), NaN without a result.
         seeds: (n_seeds,); `lost`: whether a point that should have a regret has none.
+        points: the factors of each point.
     """
 
     task: str
@@ -101,6 +102,19 @@ class ArmGrid:
     regret: Floats
     seeds: NDArray[np.int64]
     lost: NDArray[np.bool_]
+    points: pd.DataFrame
+
+    @property
+    def rates(self) -> Floats:
+        """Levels of lr, (n_levels,)."""
+        return np.asarray(self.points["lr"].unique(), dtype=np.float64)
+
+    @property
+    def full_rates(self) -> Floats:
+        """Levels of lr with every combination of the other factors, (n_levels,)."""
+        combinations = len(self.points.drop(columns="lr").drop_duplicates())
+        n = self.points.groupby("lr").size()
+        return np.asarray(n.index[n == combinations], dtype=np.float64)
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -123,6 +137,7 @@ def arm_grids(panel: Panel, regret: Floats) -> list[ArmGrid]:
             regret[group.index].T,
             panel.runs.seeds,
             np.asarray(lost[group.index].any(axis=0)),
+            group[[*panel.factors]],
         )
         for (task, arm, baseline), group in groups
     ]

@@ -13,15 +13,15 @@ import pandas as pd
 from hdsens.analysis.accounting import Accounting
 from hdsens.analysis.claims import ALPHA, Margins
 from hdsens.analysis.grid import levels_per_decade
-from hdsens.analysis.history import arms_that_differ, broken_promises
+from hdsens.analysis.history import arms_that_differ, broken_promises, unrecorded
 from hdsens.analysis.intervals import Floats, holm
 from hdsens.analysis.pairs import Pair, pair_up
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.parts import Part, adjust, parts_of_pair, tuning_part
 from hdsens.analysis.pilots import (
     Reading,
-    beaten_reference,
     lenient_reading,
+    misjudged_reference,
     pilot_gaps,
     plain_reading,
 )
@@ -132,6 +132,7 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
     promises = broken_promises(judged, frozen)
     departures = [
         *promises,
+        *unrecorded(judged, frozen),
         *deviations(judged, pairs, frozen),
         *arms_that_differ(cells),
         *panel.restrictions,
@@ -147,7 +148,7 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         _parts_frame(parts, panel),
         _levels_frame(pairs, parts),
         _window(parts),
-        pd.DataFrame([_joint(arm, parts) for arm in sorted({part.arm for part in parts})]),
+        pd.DataFrame([_joint(arm, parts, panel) for arm in sorted({part.arm for part in parts})]),
         "confirmatory" if confirmatory else "exploratory",
         tuple(dict.fromkeys(departures)),
         panel.account,
@@ -162,7 +163,7 @@ def _judge(
     pairs, alone = pair_up(panel, reading)
     parts = [*_pair_parts(pairs, protocol, margins)]
     regret = normalised_regret(panel.runs.loss, reading.best[:, None], panel.runs.initial)
-    return pairs, alone, [*parts, *_tuning_parts(panel, regret, protocol, margins)]
+    return pairs, alone, [*parts, *_tuning_parts(panel, regret, pairs, protocol, margins)]
 
 
 def _gaps(
@@ -175,7 +176,7 @@ def _gaps(
     return {
         (task, base): [
             *pilot_gaps(panel, task, base, declared),
-            *beaten_reference(panel, regret, task, base, margin),
+            *misjudged_reference(panel, regret, task, base, margin),
         ]
         for task, base in dict.fromkeys((part.task, part.baseline) for part in parts)
     }
@@ -198,14 +199,18 @@ def _pair_parts(
 
 
 def _tuning_parts(
-    panel: Panel, regret: Floats, protocol: Protocol | None, margins: Margins
+    panel: Panel,
+    regret: Floats,
+    pairs: Sequence[Pair],
+    protocol: Protocol | None,
+    margins: Margins,
 ) -> Iterable[Part]:
     grids = {(grid.task, grid.arm): grid for grid in arm_grids(panel, regret)}
+    tested = {(p.setting.task, p.setting.arm) for p in pairs if is_primary(p, protocol)}
     for (task, arm), grid in grids.items():
         base = grids.get((task, grid.baseline))
         if base is not None:
-            primary = protocol is not None and arm in protocol.primary
-            yield tuning_part(grid, base, primary, margins)
+            yield tuning_part(grid, base, (task, arm) in tested, margins)
 
 
 def _parts_frame(parts: Sequence[Part], panel: Panel) -> pd.DataFrame:
@@ -300,14 +305,15 @@ def _held(parts: Sequence[Part], tasks: Sequence[str]) -> dict[str, Any]:
     return {"supported": held, "decades": len(held) / levels_per_decade(ladder)}
 
 
-def _joint(arm: str, parts: Sequence[Part]) -> dict[str, Any]:
+def _joint(arm: str, parts: Sequence[Part], panel: Panel) -> dict[str, Any]:
+    """All parts at the primary setting, on every task that the arm or its baseline was run on."""
     own = [part for part in parts if part.arm == arm]
     tested = [part for part in own if part.primary]
-    tasks = {part.task for part in own}
-    complete = {(part.task, part.name) for part in tested} >= {
-        (t, c) for t in tasks for c in CLAIMS
-    }
-    if complete and all(part.verdict == "supported" for part in tested):
+    points = panel.points
+    tasks = sorted(set(points.loc[points["arm"].isin([arm, own[0].baseline]), "task"]))
+    found = {(part.name, part.task) for part in tested}
+    absent = [(c, t) for t in tasks for c in CLAIMS if (c, t) not in found] if tested else []
+    if tested and not absent and all(part.verdict == "supported" for part in tested):
         outcome = "supported"
     else:
         outcome = "refuted" if _any_refuted([part.p_refuted for part in tested]) else "inconclusive"
@@ -324,7 +330,11 @@ def _joint(arm: str, parts: Sequence[Part]) -> dict[str, Any]:
         "tested": bool(tested),
         "verdict": outcome,
         "not_supported": ", ".join(
-            f"{part.name} on {part.task}" for part in tested if part.verdict != "supported"
+            f"{name} on {task}"
+            for name, task in [
+                *((part.name, part.task) for part in tested if part.verdict != "supported"),
+                *absent,
+            ]
         ),
         "n_settings": len(ladder),
         "n_settings_refuted": sum(refuted),

@@ -119,8 +119,8 @@ def _bounds(row: dict[str, Any], prefix: str = "") -> str:
 def _surveyed(joint: dict[str, Any], own: pd.DataFrame) -> Iterable[str]:
     """A line a setting: nothing was fixed beforehand, so none is the answer."""
     yield (
-        f"{joint['arm']} against {joint['baseline']}: no setting was fixed beforehand, so none of"
-        " these is a test"
+        f"{joint['arm']} against {joint['baseline']}: no setting was fixed beforehand (or it was"
+        " not run), so none of these is a test"
     )
     by_setting: dict[tuple[str, str], dict[str, str]] = {}
     for row in _records(own[own["part"] != "C4"]):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,19 +8,19 @@ import pandas as pd
 import pytest
 from cell_frames import L0
 from scipy import stats
-from verdict_studies import BASE, GOOD, PROTOCOL, RATES, ROBUST, Design, curve, parts
+from verdict_studies import BASE, GOOD, PROTOCOL, RATES, ROBUST, TWO_BETAS, Design, curve, parts
 
 from hdsens.analysis import against, verdict
 from hdsens.errors import InputError
 
 
 def test_a_robust_arm_is_supported_in_every_part() -> None:
-    result = verdict(GOOD.cells(), PROTOCOL)
+    result = verdict(replace(GOOD, betas=TWO_BETAS).cells(), PROTOCOL)
     assert parts(result) == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
     assert result.joint["verdict"].item() == "supported"
     assert result.label == "confirmatory"
-    assert result.deviations == ()
-    c1 = result.parts.set_index("part").loc["C1"]
+    assert result.deviations == ("what was declared when the cells were trained is not recorded",)
+    c1 = result.parts.query("primary").set_index("part").loc["C1"]
     assert c1["side"] == "both"
     expected = np.mean([0.01] * 6 + [0, 0.01, 0.1]) - 0.5 * np.mean(BASE)
     assert c1["effect"] == pytest.approx(expected, abs=0.003)
@@ -41,7 +42,7 @@ def test_an_arm_that_fails_everywhere_is_never_robust() -> None:
 def test_equal_arms_are_never_worse_and_no_less_sensitive() -> None:
     """What beta = 0 gives: seed by seed the same losses."""
     base = curve(BASE)
-    result = verdict(Design(base, base, zero=1.0 - 1e-9).cells(), PROTOCOL)
+    result = verdict(Design(base, base, zero=1.0 - 1e-9, betas=TWO_BETAS).cells(), PROTOCOL)
     assert parts(result) == {"C1": "refuted", "C2": "refuted", "C3": "supported", "C4": "supported"}
     assert result.joint["verdict"].item() == "refuted"
 
@@ -54,7 +55,7 @@ def test_one_bad_level_is_caught_and_named() -> None:
     assert c3["decided_by"] == "lr = 0.0316228"
     assert c3["effect"] == pytest.approx(0.06, abs=0.004)
     assert parts(result)["C1"] == "supported"
-    assert result.joint["not_supported"].item() == "C3 on toy"
+    assert result.joint["not_supported"].item() == "C3 on toy, C4 on toy"
 
 
 def test_a_level_where_both_diverge_is_shown_and_not_tested() -> None:
@@ -176,6 +177,7 @@ def test_departures_from_the_protocol_are_listed() -> None:
     assert set(verdict(cells, protocol).deviations) == {
         "pilot seeds 103 have no cells",
         "pilot seeds 103 were not run on toy",
+        "what was declared when the cells were trained is not recorded",
         "margin best = 0.1 instead of 0.02",
         "arm sgd_hd: not tested at a primary setting: it was not run",
         "task 'toy': unequal budgets of 100, 200 steps",
@@ -222,7 +224,7 @@ def test_levels_are_tested_by_scipys_paired_t_and_adjusted_over_levels_and_tasks
 
 def test_margins_move_the_verdict() -> None:
     flat = curve([0.1] * 9)
-    cells = Design(curve(BASE), flat).cells()
+    cells = Design(curve(BASE), flat, betas=TWO_BETAS).cells()
     wide = PROTOCOL | {"margins": {"best": 0.2, "worse": 0.2, "tuning": 0.2}}
     assert parts(verdict(cells, wide)) == dict.fromkeys(("C1", "C2", "C3", "C4"), "supported")
 
@@ -233,7 +235,7 @@ def test_over_tasks_one_failure_denies_the_whole() -> None:
     result = verdict(cells, PROTOCOL)
     joint = result.joint.iloc[0]
     assert (joint["n_tasks"], joint["verdict"]) == (2, "refuted")
-    assert joint["not_supported"] == "C1 on hard, C3 on hard, C4 on hard"
+    assert joint["not_supported"] == "C1 on hard, C3 on hard, C4 on easy, C4 on hard"
     window = result.window.set_index("task")["supported"]
     assert (window["easy"], window["hard"], window["all tasks"]) == ((1e-3,), (), ())
 

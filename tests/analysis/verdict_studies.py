@@ -53,6 +53,7 @@ class Design:
 
 ROBUST = curve([0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.0, 0.01, 0.1])
 GOOD = Design(curve(BASE), ROBUST)
+TWO_BETAS = (1e-3, 1e-2)  # with one beta there is nothing more to tune: C4 is held back
 
 
 def parts(result: Verdict) -> dict[str, str]:
