@@ -59,8 +59,9 @@ def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:
 
 def _written(strip: Strip, marks: Sequence[Mark | None]) -> str:
     known = [mark for mark in marks if mark is not None]
-    if strip.tested is not None and len(marks) == len(strip.settings):
-        known = [mark for mark in (marks[strip.settings.index(strip.tested)],) if mark]
+    if strip.tested and len(marks) == len(strip.settings):
+        pairs = zip(strip.settings, marks, strict=True)
+        known = [mark for setting, mark in pairs if mark and setting in strip.tested]
     if len(known) == 1:
         return known[0].sign
     counts = {sign: sum(mark.sign == sign for mark in known) for sign in MARKS.values()}

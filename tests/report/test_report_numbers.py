@@ -180,9 +180,12 @@ def test_the_fixed_setting_is_told_part_by_part(partial: Results) -> None:
     arm = partial.study.arm("sgd_hd")
     tested = pd.DataFrame(
         {
+            "baseline": "sgd",
+            "hypergrad_lr": [0.01, 0.01, 0.01, np.nan],
+            "primary": True,
             "part": ["C1", "C2", "C3", "C4"],
             "verdict": ["supported", "inconclusive", "refuted", "supported"],
-            "hypergrad_lr": [0.01, 0.01, 0.01, np.nan],
+            "side": ["both", None, None, None],
         }
     )
     assert confirmed(arm, "refuted", tested) == (
