@@ -29,8 +29,10 @@ def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[s
 
     `rows` are the family's rows of `sensitivity_table` at the tested settings of other factors.
     """
-    if len(rows) and (rows["n_diverged"] == rows["n_cells"]).all():
-        names = join([arm.name for arm in family.arms])
+    names = join([arm.name for arm in family.arms])
+    if len(rows) and not rows["n_cells"].any():
+        return [f"No confirmatory cell of {names} has a result yet."]
+    if len(rows) and rows["n_cells"].all() and (rows["n_diverged"] == rows["n_cells"]).all():
         return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
     if family.base is None or not family.others:
         return [text for arm in family.arms for text in _alone(rows, arm.name)]
