@@ -69,7 +69,7 @@ def _of_arm(arm: Arm, judged: Verdict | str) -> list[str]:
         return []
     others = [f for f in _factors(first) if f != "hypergrad_lr" and first[f].notna().any()]
     noun = "settings" if others else "settings of hypergrad_lr"
-    return [_explored(arm, list(first["verdict"]), noun)]
+    return [_explored(arm, first, noun)]
 
 
 def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
@@ -78,9 +78,11 @@ def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
     if len(settings) > 1:
         return _over_several(arm, outcome, tested, settings)
     found = dict(zip(tested["part"], tested["verdict"], strict=True))
+    side = only_on(tested, str(arm.baseline))
     holds, fails, open_ = (
         [
             SAYING[part][kind == "refuted"].format(arm.baseline)
+            + (side if (part, kind) == ("C1", "supported") else "")
             for part in found
             if found[part] == kind
         ]
@@ -101,9 +103,21 @@ def _over_several(arm: Arm, outcome: str, tested: pd.DataFrame, settings: Sequen
     for part, rows in tested.groupby("part"):
         counts = rows["verdict"].value_counts()
         kinds = join([f"{kind} {_times(counts[kind])}" for kind in START if kind in counts])
-        said.append(f"“{SAYING[str(part)][0].format(arm.baseline)}” is {kinds}")
+        side = only_on(rows, str(arm.baseline))
+        held = f" (where it holds,{side})" if side else ""
+        said.append(f"“{SAYING[str(part)][0].format(arm.baseline)}” is {kinds}{held}")
     where = f"{len(settings)} settings fixed beforehand ({'; '.join(settings)})"
     return f"{START[outcome]}: {arm.name} was tested at {where}: {', '.join(said)}."
+
+
+def only_on(rows: pd.DataFrame, baseline: str) -> str:
+    """Where C1 holds on one side of the baseline's best lr only: which, else no words."""
+    held = rows.loc[(rows["part"] == "C1") & (rows["verdict"] == "supported"), "side"]
+    one_sided = held[held.isin(["below", "above"])]
+    if not len(one_sided):
+        return ""
+    where = f"{' or '.join(sorted(set(one_sided)))} {baseline}'s best lr only"
+    return f" {where}" if len(one_sided) == len(held) else f" ({_times(len(one_sided))} {where})"
 
 
 def _times(n: int) -> str:
@@ -124,11 +138,11 @@ def _words(setting: Mapping[str, Any]) -> str:
     return join([f"{name} {level(value)}" for name, value in setting.items()])
 
 
-def _explored(arm: Arm, outcomes: Sequence[str], noun: str) -> str:
+def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
     """What C1 came to over the settings of an arm; `noun` is what they are called."""
-    n = len(outcomes)
-    counts = {kind: outcomes.count(kind) for kind in START}
-    than = f"depends much less on lr than {arm.baseline}"
+    n = len(first)
+    counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
+    than = f"depends much less on lr than {arm.baseline}{only_on(first, str(arm.baseline))}"
     each = f" at each of {n} {noun}" if n > 1 else ""
     if counts["supported"] == n:
         return f"Yes: {arm.name} {than}{each}."

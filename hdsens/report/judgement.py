@@ -8,7 +8,7 @@ import pandas as pd
 
 from hdsens.analysis import Verdict, verdict
 from hdsens.errors import InputError
-from hdsens.report.text import interval, level
+from hdsens.report.text import interval, level, percent
 from hdsens.store import Results
 from hdsens.study import Arm
 
@@ -105,5 +105,13 @@ def _marks(rows: pd.DataFrame, levels: list[float]) -> tuple[Mark | None, ...]:
 
 
 def _mark(row: pd.Series) -> Mark:
-    evidence = f"{interval(row['effect'], row['lower'], row['upper'])}; {row['decided_by']}"
-    return Mark(MARKS[row["verdict"]], row["verdict"], evidence)
+    bounds = interval(row["effect"], row["lower"], row["upper"])
+    sure = f" ({percent(row['confidence'])}%)" if bounds.endswith("]") else ""
+    evidence = f"{bounds}{sure}; {row['decided_by']}"
+    side = f"; only {row['side']} the baseline's best lr" if one_sided(row) else ""
+    return Mark(MARKS[row["verdict"]], row["verdict"], evidence + side)
+
+
+def one_sided(row: pd.Series) -> bool:
+    """Whether C1 holds on one side of the baseline's best lr only."""
+    return row["verdict"] == "supported" and row["side"] in ("below", "above")

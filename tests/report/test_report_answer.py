@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pandas as pd
+import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
+from hdsens.analysis import verdict
 from hdsens.report import render
+from hdsens.report.answer import confirmed, only_on
+from hdsens.report.judgement import strip
 from hdsens.store import Results
 
 PILOTS = [20, 21]
@@ -25,3 +32,36 @@ def test_pilots_alone_are_no_result() -> None:
     page = Page(render([pilots_alone()]))
     assert "No confirmatory cell of sgd and sgd_hd has a result yet." in page.text
     assert "diverged: nothing" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [
+        (["both", "both"], ""),
+        (["below"], " below sgd's best lr only"),
+        (["above", "below"], " above or below sgd's best lr only"),
+        (["both", "below"], " (once below sgd's best lr only)"),
+    ],
+)
+def test_words_say_on_which_side_alone_c1_holds(sides: list[str], words: str) -> None:
+    rows = pd.DataFrame({"part": "C1", "verdict": "supported", "side": sides})
+    assert only_on(rows, "sgd") == words
+    assert only_on(rows.assign(verdict="refuted"), "sgd") == ""
+
+
+def test_sentence_and_mark_say_the_side(partial: Results) -> None:
+    found = verdict(partial.cells)
+    is_c1 = (found.parts["arm"] == "sgd_hd") & (found.parts["part"] == "C1")
+    own = found.parts[is_c1].head(1).assign(verdict="supported", side="below", primary=True)
+    said = confirmed(partial.study.arm("sgd_hd"), "supported", own)
+    assert said.endswith("depends much less on lr than sgd below sgd's best lr only.")
+    shown = strip(replace(found, parts=own), partial.study.arm("sgd_hd"))
+    assert shown is not None
+    (mark,) = shown.rows[0][1]
+    assert mark is not None
+    assert mark.evidence.endswith("; only below the baseline's best lr")
+
+
+def test_each_part_says_the_confidence_of_its_bracket(partial_html: str) -> None:
+    assert "C3: 90%, whose ends are one-sided 95% bounds" in partial_html
+    assert "] (90%); " in partial_html
