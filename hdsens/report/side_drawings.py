@@ -42,6 +42,12 @@ def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
         f"Regret of the best of k settings drawn at random from the arm's own nonzero grid{grid}."
         " Bands are approximate: bootstrap over seeds."
     )
+    if family.others:
+        note += (
+            " C4 compares pools of equal size instead, so it may say otherwise than these curves."
+        )
+        words += f" {tuning.equal_pools_text(rows, family)}."
+
     yield Drawing(figure, "What does tuning cost?", words, note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -9,10 +10,12 @@ import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
-from hdsens.analysis import verdict
+from hdsens.analysis import tunability_curve, verdict
 from hdsens.report import render
 from hdsens.report.answer import confirmed, only_on
 from hdsens.report.judgement import strip
+from hdsens.report.overview import joint_sentences
+from hdsens.report.text import share
 from hdsens.store import Results
 
 PILOTS = [20, 21]
@@ -65,3 +68,22 @@ def test_sentence_and_mark_say_the_side(partial: Results) -> None:
 def test_each_part_says_the_confidence_of_its_bracket(partial_html: str) -> None:
     assert "C3: 90%, whose ends are one-sided 95% bounds" in partial_html
     assert "] (90%); " in partial_html
+
+
+def test_results_of_one_label_that_differ_in_settings_are_two_tasks() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    frames = [results(paper_study(arms=arms)) for _ in range(2)]
+    for one, batch_size in zip(frames, (32, 64), strict=True):
+        one.cells["cell_id"] += str(batch_size)
+        label = one.study.task.label
+        one.cells.attrs["task_settings"] = {label: {"batch_size": batch_size}}
+    assert "over 2 tasks: " in joint_sentences(frames)[0]
+
+
+def test_tuning_figure_says_what_c4_compares(partial: Results, partial_html: str) -> None:
+    assert "C4 compares pools of equal size instead" in partial_html
+    curve = tunability_curve(partial.cells).dropna(subset="difference")
+    for row in curve[curve["arm"] == "sgd_hd"].itertuples():
+        draws = "1 draw" if row.draws == 1 else f"{row.draws} draws"
+        (said,) = re.findall(r"sgd_hd minus sgd: [^\"]*", partial_html)
+        assert f"{share(row.difference)} after {draws}" in said
