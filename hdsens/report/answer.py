@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from hdsens.analysis import Verdict
 from hdsens.report.families import Family
+from hdsens.report.points import factors_between
 from hdsens.report.text import count, interval, join, level, percent
 from hdsens.study import Arm
 
@@ -25,10 +27,12 @@ SAYING = {  # part -> what an arm does where it is supported (and is asked where
 def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
     """The answer for a family: the verdict on each HD arm, then the numbers behind it.
 
-    `rows` are the family's rows of `sensitivity_table` at one setting of other factors.
+    `rows` are the family's rows of `sensitivity_table` at the tested settings of other factors.
     """
-    if len(rows) and (rows["n_diverged"] == rows["n_cells"]).all():
-        names = join([arm.name for arm in family.arms])
+    names = join([arm.name for arm in family.arms])
+    if len(rows) and not rows["n_cells"].any():
+        return [f"No confirmatory cell of {names} has a result yet."]
+    if len(rows) and rows["n_cells"].all() and (rows["n_diverged"] == rows["n_cells"]).all():
         return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
     if family.base is None or not family.others:
         return [text for arm in family.arms for text in _alone(rows, arm.name)]
@@ -61,22 +65,30 @@ def _of_arm(arm: Arm, judged: Verdict | str) -> list[str]:
         joint = judged.joint.set_index("arm").loc[arm.name]
         return [confirmed(arm, str(joint["verdict"]), tested)]
     first = parts[parts["part"] == "C1"]
-    return [_explored(arm, list(first["verdict"]))] if len(first) else []
+    if not len(first):
+        return []
+    others = [f for f in _factors(first) if f != "hypergrad_lr" and first[f].notna().any()]
+    noun = "settings" if others else "settings of hypergrad_lr"
+    return [_explored(arm, first, noun)]
 
 
 def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
-    """The verdict at the setting that was fixed beforehand, part by part."""
+    """The verdict at the setting that was fixed beforehand, part by part; counts over several."""
+    settings = [_words(setting) for setting in _tested_settings(tested)]
+    if len(settings) > 1:
+        return _over_several(arm, outcome, tested, settings)
     found = dict(zip(tested["part"], tested["verdict"], strict=True))
+    side = only_on(tested, str(arm.baseline))
     holds, fails, open_ = (
         [
             SAYING[part][kind == "refuted"].format(arm.baseline)
+            + (side if (part, kind) == ("C1", "supported") else "")
             for part in found
             if found[part] == kind
         ]
         for kind in ("supported", "refuted", "inconclusive")
     )
-    setting = _primary(tested)
-    where = f" at hypergrad_lr {level(setting)}, fixed beforehand," if setting is not None else ""
+    where = f" at {settings[0]}, fixed beforehand," if any(settings) else ""
     said = [f"{join(holds)}"] if holds else []
     said += [f"{'but ' if holds else ''}{join(fails)}"] if fails else []
     sentence = f"{START[outcome]}:{where} {arm.name} {', '.join(said)}" if said else START[outcome]
@@ -86,24 +98,59 @@ def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
     return f"{sentence}."
 
 
-def _primary(tested: pd.DataFrame) -> float | None:
-    known = tested["hypergrad_lr"].dropna() if "hypergrad_lr" in tested else tested["arm"][:0]
-    return float(known.iloc[0]) if len(known) else None
+def _over_several(arm: Arm, outcome: str, tested: pd.DataFrame, settings: Sequence[str]) -> str:
+    said = []
+    for part, rows in tested.groupby("part"):
+        counts = rows["verdict"].value_counts()
+        kinds = join([f"{kind} {_times(counts[kind])}" for kind in START if kind in counts])
+        side = only_on(rows, str(arm.baseline))
+        held = f" (where it holds,{side})" if side else ""
+        said.append(f"“{SAYING[str(part)][0].format(arm.baseline)}” is {kinds}{held}")
+    where = f"{len(settings)} settings fixed beforehand ({'; '.join(settings)})"
+    return f"{START[outcome]}: {arm.name} was tested at {where}: {', '.join(said)}."
 
 
-def _explored(arm: Arm, outcomes: Sequence[str]) -> str:
-    """What C1 came to over the settings of an arm."""
-    n = len(outcomes)
-    counts = {kind: outcomes.count(kind) for kind in START}
-    than = f"depends much less on lr than {arm.baseline}"
-    each = f" at each of {n} settings of hypergrad_lr" if n > 1 else ""
+def only_on(rows: pd.DataFrame, baseline: str) -> str:
+    """Where C1 holds on one side of the baseline's best lr only: which, else no words."""
+    held = rows.loc[(rows["part"] == "C1") & (rows["verdict"] == "supported"), "side"]
+    one_sided = held[held.isin(["below", "above"])]
+    if not len(one_sided):
+        return ""
+    where = f"{' or '.join(sorted(set(one_sided)))} {baseline}'s best lr only"
+    return f" {where}" if len(one_sided) == len(held) else f" ({_times(len(one_sided))} {where})"
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
+def _factors(parts: pd.DataFrame) -> list[str]:
+    return factors_between(parts, "baseline", "primary")
+
+
+def _tested_settings(tested: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """Levels of the HD arm's factors at each setting that was tested; C4 has none."""
+    levels = tested.loc[tested["part"] != "C4", _factors(tested)].drop_duplicates()
+    return [{str(k): v for k, v in row.dropna().items()} for _, row in levels.iterrows()]
+
+
+def _words(setting: Mapping[str, Any]) -> str:
+    return join([f"{name} {level(value)}" for name, value in setting.items()])
+
+
+def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
+    """What C1 came to over the settings of an arm; `noun` is what they are called."""
+    n = len(first)
+    counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
+    than = f"depends much less on lr than {arm.baseline}{only_on(first, str(arm.baseline))}"
+    each = f" at each of {n} {noun}" if n > 1 else ""
     if counts["supported"] == n:
         return f"Yes: {arm.name} {than}{each}."
     if counts["refuted"] == n:
         return f"No: {arm.name} does not {than.replace('depends', 'depend')}{each}."
     if counts["inconclusive"] == n:
         return f"Not settled: whether {arm.name} {than} is open{each}."
-    settings = f"of {n} settings of hypergrad_lr"
+    settings = f"of {n} {noun}"
     open_ = count(counts["inconclusive"], "is open", "are open")
     if not counts["supported"]:
         not_ = than.replace("depends", "depend")
@@ -154,8 +201,12 @@ def _at_tested(rows: pd.DataFrame, judged: Verdict | str) -> pd.DataFrame:
     if isinstance(judged, str) or not len(rows):
         return rows
     parts = judged.parts
-    setting = _primary(parts[parts["primary"] & (parts["arm"] == rows["arm"].iloc[0])])
-    return rows if setting is None else rows[rows["hypergrad_lr"] == setting]
+    own = parts[parts["primary"] & (parts["arm"] == rows["arm"].iloc[0])]
+    settings = _tested_settings(own)
+    chosen = [
+        any(all(r[k] == v for k, v in s.items()) for s in settings) for _, r in rows.iterrows()
+    ]
+    return rows[chosen] if settings else rows
 
 
 def _range(rows: pd.DataFrame, column: str = "regret_mean") -> str:

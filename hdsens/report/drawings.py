@@ -48,7 +48,8 @@ def at(fixed: Mapping[str, Any]) -> str:
 
 def curve_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
     """Final loss against lr: one drawing, none where the first setting has no result."""
-    rows = family_points(evidence.points, family, evidence.settings[0])
+    first = evidence.tested(family)[0]
+    rows = family_points(evidence.points, family, first)
     if not len(rows):
         return
     shown = curves.loss_curves(rows, family)
@@ -66,7 +67,7 @@ def curve_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
     names = [arm.name for arm in family.arms]
     thinned = len(few) < len(shown)
     note = f"{len(few)} of {len(shown)} curves; the tables have all" if thinned else ""
-    notes = "; ".join(text for text in (at(evidence.settings[0]), note) if text)
+    notes = "; ".join(text for text in (at(first), note) if text)
     words = f"Mean {label} against initial lr. {curve_text(rows, names)}."
     yield Drawing(figure, " and ".join(names), words, notes)
 
@@ -125,11 +126,13 @@ def path_drawings(evidence: Evidence, family: Family, palette: Palette) -> Itera
     """How each HD arm moved lr: a drawing a level of hypergrad_lr, on one scale an arm."""
     for arm in family.arms:
         if arm.hypergrad_lr is not None:
-            yield from _paths_of_arm(evidence, arm, palette)
+            yield from _paths_of_arm(evidence, arm, evidence.tested(family)[0], palette)
 
 
-def _paths_of_arm(evidence: Evidence, arm: Arm, palette: Palette) -> Iterator[Drawing]:
-    paths = _paths(evidence, arm)
+def _paths_of_arm(
+    evidence: Evidence, arm: Arm, fixed: Mapping[str, Any], palette: Palette
+) -> Iterator[Drawing]:
+    paths = _paths(evidence, arm, fixed)
     limits = trajectories.lr_limits([path for _, group in paths for path in group])
     last = int(evidence.results.traces["step"].max())
     for hypergrad_lr, group in paths:
@@ -140,15 +143,17 @@ def _paths_of_arm(evidence: Evidence, arm: Arm, palette: Palette) -> Iterator[Dr
         )
         ends = [trajectories.path_words(path) for path in group]
         words = f"Learning rate over training, {title}: {'; '.join(ends)}."
-        notes = (at(evidence.settings[0]), trajectories.lost_words(group))
+        notes = (at(fixed), trajectories.lost_words(group))
         yield Drawing(figure, title, words, "; ".join(text for text in notes if text))
 
 
-def _paths(evidence: Evidence, arm: Arm) -> list[tuple[float, tuple[trajectories.Path, ...]]]:
-    """Paths by level of hypergrad_lr, of at most `MAX_PANELS` levels, at the first setting."""
+def _paths(
+    evidence: Evidence, arm: Arm, fixed: Mapping[str, Any]
+) -> list[tuple[float, tuple[trajectories.Path, ...]]]:
+    """Paths by level of hypergrad_lr, of at most `MAX_PANELS` levels, at one setting."""
     own = evidence.results.cells
     own = own[own["arm"] == arm.name]
-    for factor, value in evidence.settings[0].items():
+    for factor, value in fixed.items():
         own = own[own[factor].isna() | (own[factor] == value)]
     levels = _spread(sorted(own["hypergrad_lr"].dropna().unique()))
     own = own[own["hypergrad_lr"].isin(levels)]

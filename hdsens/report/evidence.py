@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,8 +36,7 @@ class Evidence:
         sensitivity, tuning, importance: tables of the analysis; steps: by target.
         pairs: of `seed_pairs`.
         judged: the verdict, or why there is none.
-        settings: combinations of the factors besides lr and hypergrad_lr; pictures that show only
-            one of them show the first.
+        settings: combinations of the factors besides lr and hypergrad_lr.
         families: those with a result.
         limits: lowest and highest loss of the curves, for one scale over families.
     """
@@ -61,13 +60,24 @@ class Evidence:
         """`point_table` of the metric."""
         return self.measures[0].rows
 
-    def judged_at_first(self, family: Family) -> Verdict | str:
-        """The verdict on a family at the first of the settings."""
+    def tested(self, family: Family) -> tuple[Mapping[str, Any], ...]:
+        """Those of the settings at which a claim on the family is tested, else the first."""
+        return _tested(self.settings, self.judged, family)
+
+    def judged_at(self, family: Family, setting: Mapping[str, Any]) -> Verdict | str:
+        """The verdict on a family at one of the settings."""
         if isinstance(self.judged, str):
             return self.judged
-        return replace(
-            self.judged, parts=family_points(self.judged.parts, family, self.settings[0])
-        )
+        return replace(self.judged, parts=family_points(self.judged.parts, family, setting))
+
+
+def _tested(
+    settings: Sequence[Mapping[str, Any]], judged: Verdict | str, family: Family
+) -> tuple[Mapping[str, Any], ...]:
+    if isinstance(judged, str):
+        return tuple(settings[:1])
+    rows = judged.parts[judged.parts["primary"] & (judged.parts["part"] != "C4")]  # C4 has no level
+    return tuple(s for s in settings if len(family_points(rows, family, s))) or tuple(settings[:1])
 
 
 def gather(results: Results) -> Evidence | None:
@@ -85,7 +95,9 @@ def gather(results: Results) -> Evidence | None:
         for family in families(study)
         if points["arm"].isin([arm.name for arm in family.arms]).any()
     )
-    curves = [c for f in present for c in loss_curves(family_points(points, f, settings[0]), f)]
+    judged = judge(results, metric)
+    firsts = [(family, _tested(settings, judged, family)[0]) for family in present]
+    curves = [c for f, first in firsts for c in loss_curves(family_points(points, f, first), f)]
     return Evidence(
         results=results,
         metric=metric,
@@ -96,7 +108,7 @@ def gather(results: Results) -> Evidence | None:
         importance=importance(cells, metric),
         steps={target: steps_to_target_table(cells, target) for target in study.targets},
         pairs=seed_pairs(cells, metric),
-        judged=judge(results, metric),
+        judged=judged,
         settings=tuple(settings),
         families=present,
         limits=loss_limits(curves, float(points["initial_loss"].mean())),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from hdsens.analysis import Verdict, verdict
 from hdsens.errors import InputError
-from hdsens.report.text import interval, level
+from hdsens.report.text import interval, level, percent
 from hdsens.store import Results
 from hdsens.study import Arm
 
@@ -29,16 +29,17 @@ class Mark:
 class Strip:
     """Verdicts of an HD arm: claims down, settings of hypergrad_lr across.
 
-    `settings` are written levels, `tested` is the one that was fixed beforehand, if any; `rows`
-    hold a claim with one mark a setting (None: not judged). A claim about the arm as a whole has
-    one mark for all settings.
+    `at` are the levels of other factors in words, `settings` written levels, `tested` those that
+    were fixed beforehand; `rows` hold a claim with one mark a setting (None: not judged). A claim
+    about the arm as a whole has one mark for all settings.
     """
 
     arm: str
+    at: str
     label: str
     joint: str | None
     settings: tuple[str, ...]
-    tested: str | None
+    tested: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
 
     @property
@@ -67,7 +68,7 @@ def judge(results: Results, metric: str) -> Verdict | str:
     return found if len(found.parts) else "no cell has a baseline cell to compare with"
 
 
-def strip(found: Verdict, arm: Arm) -> Strip | None:
+def strip(found: Verdict, arm: Arm, at: str = "") -> Strip | None:
     """Marks of one arm, from parts at one setting of the factors besides hypergrad_lr."""
     rows = found.parts[found.parts["arm"] == arm.name]
     if not len(rows):
@@ -77,6 +78,7 @@ def strip(found: Verdict, arm: Arm) -> Strip | None:
     joint = found.joint[(found.joint["arm"] == arm.name) & found.joint["tested"]]
     return Strip(
         arm.name,
+        at,
         found.label,
         str(joint["verdict"].iloc[0]) if len(joint) else None,
         tuple(level(float(value)) for value in levels),
@@ -88,11 +90,11 @@ def strip(found: Verdict, arm: Arm) -> Strip | None:
     )
 
 
-def _tested(rows: pd.DataFrame) -> str | None:
+def _tested(rows: pd.DataFrame) -> tuple[str, ...]:
     if "hypergrad_lr" not in rows:
-        return None
+        return ()
     chosen = rows.loc[rows["primary"], "hypergrad_lr"].dropna()
-    return level(float(chosen.iloc[0])) if len(chosen) else None
+    return tuple(level(float(value)) for value in sorted(chosen.unique()))
 
 
 def _marks(rows: pd.DataFrame, levels: list[float]) -> tuple[Mark | None, ...]:
@@ -103,5 +105,13 @@ def _marks(rows: pd.DataFrame, levels: list[float]) -> tuple[Mark | None, ...]:
 
 
 def _mark(row: pd.Series) -> Mark:
-    evidence = f"{interval(row['effect'], row['lower'], row['upper'])}; {row['decided_by']}"
-    return Mark(MARKS[row["verdict"]], row["verdict"], evidence)
+    bounds = interval(row["effect"], row["lower"], row["upper"])
+    sure = f" ({percent(row['confidence'])}%)" if bounds.endswith("]") else ""
+    evidence = f"{bounds}{sure}; {row['decided_by']}"
+    side = f"; only {row['side']} the baseline's best lr" if one_sided(row) else ""
+    return Mark(MARKS[row["verdict"]], row["verdict"], evidence + side)
+
+
+def one_sided(row: pd.Series) -> bool:
+    """Whether C1 holds on one side of the baseline's best lr only."""
+    return row["verdict"] == "supported" and row["side"] in ("below", "above")

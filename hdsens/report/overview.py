@@ -59,8 +59,9 @@ def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:
 
 def _written(strip: Strip, marks: Sequence[Mark | None]) -> str:
     known = [mark for mark in marks if mark is not None]
-    if strip.tested is not None and len(marks) == len(strip.settings):
-        known = [mark for mark in (marks[strip.settings.index(strip.tested)],) if mark]
+    if strip.tested and len(marks) == len(strip.settings):
+        pairs = zip(strip.settings, marks, strict=True)
+        known = [mark for setting, mark in pairs if mark and setting in strip.tested]
     if len(known) == 1:
         return known[0].sign
     counts = {sign: sum(mark.sign == sign for mark in known) for sign in MARKS.values()}
@@ -73,13 +74,18 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
     Where there is none, a sentence says why.
     """
     frames = [r.cells for r in results if (r.cells["outcome"] != "failed").any()]
-    tasks = {task for frame in frames for task in frame["task"]}
-    if len(tasks) < 2:
-        return [f"No verdict over tasks: {count(len(tasks), 'task')} with a result."]
+    if not frames:
+        return ["No verdict over tasks: 0 tasks with a result."]
+    try:
+        joined = join_cells(frames)
+    except InputError as error:
+        return [f"No verdict over tasks: {error}."]
+    if joined["task"].nunique() < 2:
+        return ["No verdict over tasks: 1 task with a result."]
     if all(arm.baseline is None for r in results for arm in r.study.arms):
         return []
     try:
-        found = verdict(join_cells(frames), results[0].study.protocol)
+        found = verdict(joined, results[0].study.protocol)
     except InputError as error:
         return [f"No verdict over tasks: {error}."]
     return [_sentence(row) for _, row in found.joint.iterrows()]

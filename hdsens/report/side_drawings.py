@@ -42,12 +42,18 @@ def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
         f"Regret of the best of k settings drawn at random from the arm's own nonzero grid{grid}."
         " Bands are approximate: bootstrap over seeds."
     )
+    if family.others:
+        note += (
+            " C4 compares pools of equal size instead, so it may say otherwise than these curves."
+        )
+        words += f" {tuning.equal_pools_text(rows, family)}."
+
     yield Drawing(figure, "What does tuning cost?", words, note)
 
 
 def window_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
     """The levels at which an arm is good: one drawing, where not too many settings."""
-    rows = family_points(evidence.points, family, evidence.settings[0])
+    rows = family_points(evidence.points, family, evidence.tested(family)[0])
     settings = good_levels.levels_of(rows, family)
     if not settings or len(settings) > MAX_ROWS or not (rows["lr"] > 0).any():
         return
@@ -56,13 +62,13 @@ def window_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
     said = good_levels.good_levels_text(settings)
     words = f"Levels of lr with a mean regret of at most 0.05. {said}."
     note = "Squares: mean regret at most 0.05; crosses: a seed diverged."
-    yield Drawing(figure, "Which lr are good?", words, _join(note, at(evidence.settings[0])))
+    yield Drawing(figure, "Which lr are good?", words, _join(note, at(evidence.tested(family)[0])))
 
 
 def reach_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
     """Steps to each target: a drawing a target that some setting reached."""
     for target, table in evidence.steps.items():
-        rows = family_points(table, family, evidence.settings[0])
+        rows = family_points(table, family, evidence.tested(family)[0])
         settings = reach.reaches(rows, family)
         if len(settings) > MAX_ROWS or not rows["median_steps"].lt(float("inf")).any():
             continue
@@ -73,7 +79,7 @@ def reach_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
         words = f"Median steps to target {target} by initial lr. {reach.reaches_text(settings)}."
         note = "Median over seeds; arrows at the top: half of the seeds did not get there."
         title = f"How many steps to {target}?"
-        yield Drawing(figure, title, words, _join(note, at(evidence.settings[0])))
+        yield Drawing(figure, title, words, _join(note, at(evidence.tested(family)[0])))
 
 
 def pair_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.report.text import interval, level, number, share
+from hdsens.report.text import interval, level, number, percent, share
 
 MAX_ROWS = 400
 
@@ -30,6 +30,10 @@ COLUMNS = {
     "loss_high": ("highest", "loss of the worst seed, nats"),
     "effect": ("effect", "in units of regret; the interval that decides"),
     "quantity": ("what was measured", "r is regret, R its mean over the nonzero lr"),
+    "side": ("side", "C1 on its own below, above or on both sides of the baseline's best lr"),
+    "confidence": ("confidence", "of the intervals in this row"),
+    "threshold": ("rule", ""),
+    "held_back": ("held back", "why it is not called supported though its intervals allow it"),
     "check_effect": ("second condition", "G for C1, share diverged for C2"),
     "p_refuted": ("p against", "smallest adjusted p-value of the opposite"),
     "decided_by": ("decided by", ""),
@@ -47,7 +51,7 @@ IN_NATS = (
     *("loss_mean", "loss_low", "loss_high", "lr_sensitivity", "excess_loss"),
     *("before", "after", "change", "noise"),
 )
-AS_WRITTEN = ("best_level", "decided_by", "quantity")
+AS_WRITTEN = ("best_level", "decided_by", "quantity", "side", "threshold", "held_back")
 BOUNDS = {"effect": ("lower", "upper"), "check_effect": ("check_lower", "check_upper")}
 SENSITIVITY = (
     "regret_mean",
@@ -64,7 +68,10 @@ SENSITIVITY = (
     "n_failed",
     "n_missing",
 )
-PARTS = ("quantity", "effect", "check_effect", "p_refuted", "n_seeds", "decided_by")
+PARTS = (
+    *("side", "quantity", "effect", "confidence", "check_effect", "p_refuted", "n_seeds"),
+    *("threshold", "decided_by", "held_back"),
+)
 REGRET = (
     "regret_mean",
     "regret_median",
@@ -125,6 +132,8 @@ def _column(frame: pd.DataFrame, head: Column) -> list[str]:
     values = frame[head.name].tolist()
     if head.is_label or head.name in AS_WRITTEN:
         return [_label(value) for value in values]
+    if head.name == "confidence":
+        return [f"{percent(value)}%" for value in values]
     if head.name.startswith("n_"):
         return [f"{value:,}" for value in values]
     write = number if head.name in IN_NATS else share
@@ -136,4 +145,8 @@ def _column(frame: pd.DataFrame, head: Column) -> list[str]:
 
 
 def _label(value: Any) -> str:
-    return "–" if value is None or (isinstance(value, float) and pd.isna(value)) else level(value)
+    return (
+        "–"
+        if value is None or value == "" or (isinstance(value, float) and pd.isna(value))
+        else level(value)
+    )

@@ -51,3 +51,14 @@ def tuning_text(rows: pd.DataFrame, family: Family) -> str:
         ends = [f"{share(best)} after {count(draws, 'draw')}" for best, draws in pairs]
         said.append(f"{arm.name}: {', '.join(ends)}")
     return ". ".join(said)
+
+
+def equal_pools_text(rows: pd.DataFrame, family: Family) -> str:
+    """What C4 compares, in words: the difference to the baseline from pools of equal size."""
+    said = []
+    for arm in family.others:
+        own = rows[rows["arm"] == arm.name].dropna(subset="difference").sort_values("draws")
+        pairs = zip(own["difference"].tolist(), own["draws"].tolist(), strict=True)
+        ends = [f"{share(value)} after {count(draws, 'draw')}" for value, draws in pairs]
+        said.append(f"{arm.name} minus {arm.baseline}: {', '.join(ends) or 'not known'}")
+    return f"C4 compares pools of equal size. {'. '.join(said)}"

@@ -16,6 +16,7 @@ from hdsens.report.closer import closer_data
 from hdsens.report.criteria import Criterion, criteria
 from hdsens.report.downloads import Download, downloads
 from hdsens.report.drawings import (
+    at,
     curve_drawings,
     heatmap_drawings,
     path_drawings,
@@ -137,16 +138,16 @@ def _family_views(evidence: Evidence, key: str) -> tuple[FamilyView, ...]:
 
 
 def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
-    judged = evidence.judged_at_first(family)
     sensitivity = family_points(evidence.sensitivity, family)
-    at_first = family_points(sensitivity, family, evidence.settings[0])
+    tested = [family_points(sensitivity, family, at) for at in evidence.tested(family)]
+    at_tested = sensitivity.loc[sorted({label for rows in tested for label in rows.index})]
     others = evidence.factors[1:]
     return FamilyView(
         name=family.name,
         title=_title(family),
         has_hd=any(arm.hypergrad_lr is not None for arm in family.arms),
-        answers=tuple(answer.answers(at_first, family, judged)),
-        strips=_strips(judged, family),
+        answers=tuple(answer.answers(at_tested, family, evidence.judged)),
+        strips=_strips(evidence, family),
         curves=pictures(curve_drawings(evidence, family, PAGE), f"{key}-curve"),
         measures=_measures(evidence, family, key),
         paths=pictures(path_drawings(evidence, family, PAGE), f"{key}-path"),
@@ -176,10 +177,14 @@ def _measures(evidence: Evidence, family: Family, key: str) -> tuple[MeasureView
     return tuple(one for one in views if one.pictures)
 
 
-def _strips(judged: Verdict | str, family: Family) -> tuple[Strip, ...]:
-    if isinstance(judged, str):
-        return ()
-    found = (strip(judged, arm) for arm in family.others)
+def _strips(evidence: Evidence, family: Family) -> tuple[Strip, ...]:
+    """A strip an arm and tested setting of the factors besides hypergrad_lr."""
+    found = (
+        strip(judged, arm, at(fixed))
+        for arm in family.others
+        for fixed in evidence.tested(family)
+        if not isinstance(judged := evidence.judged_at(family, fixed), str)
+    )
     return tuple(one for one in found if one is not None)
 
 

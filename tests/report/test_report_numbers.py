@@ -101,7 +101,11 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
     for row in shown:
         expected = labelled(parts[parts["part"] == row["part"]], row)
         assert row["verdict"] == expected["verdict"]
-        assert row["decided_by"] == expected["decided_by"]
+        for column in ("decided_by", "quantity", "threshold"):
+            assert row[column] == expected[column]
+        assert row["held_back"] == (expected["held_back"] or "–")
+        assert row["side"] == ("–" if pd.isna(expected["side"]) else expected["side"])
+        assert row["confidence"] == ("90%" if row["part"] == "C3" else "95%")
         numbers = expected.rename({"lower": "effect_lower", "upper": "effect_upper"})
         numbers = numbers.rename(
             {"check_lower": "check_effect_lower", "check_upper": "check_effect_upper"}
@@ -135,7 +139,7 @@ def test_answer_says_at_how_many_settings_what_holds(
     kinds = {"s": "supported", "r": "refuted", "i": "inconclusive"}
     parts = verdict(partial.cells).parts
     parts = parts[(parts["arm"] == "sgd_hd") & (parts["part"] == "C1")].head(len(outcomes))
-    parts = parts.assign(verdict=[kinds[letter] for letter in outcomes], arm="hd")
+    parts = parts.assign(side="both", verdict=[kinds[letter] for letter in outcomes], arm="hd")
     judged = replace(verdict(partial.cells), parts=parts)
     arms = paper_study().model_dump(mode="json")["arms"][:2]
     arms[1]["name"] = "hd"
@@ -180,9 +184,12 @@ def test_the_fixed_setting_is_told_part_by_part(partial: Results) -> None:
     arm = partial.study.arm("sgd_hd")
     tested = pd.DataFrame(
         {
+            "baseline": "sgd",
+            "hypergrad_lr": [0.01, 0.01, 0.01, np.nan],
+            "primary": True,
             "part": ["C1", "C2", "C3", "C4"],
             "verdict": ["supported", "inconclusive", "refuted", "supported"],
-            "hypergrad_lr": [0.01, 0.01, 0.01, np.nan],
+            "side": ["both", None, None, None],
         }
     )
     assert confirmed(arm, "refuted", tested) == (
