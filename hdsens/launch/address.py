@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from pathlib import Path
 
 from hdsens.errors import InputError
@@ -14,19 +15,23 @@ def prepare(address: str | None) -> None:
     """See to a token, and fail at once where nothing listens: Ray would try for half a minute.
 
     `ray start` turns token authentication on by itself, a driver does not; and ray reads its
-    environment once, when it is imported. A cluster of our own gets a token of its own, which only
-    this process and its children have; RAY_AUTH_MODE=disabled is respected.
+    environment once, when it is imported: where somebody did that before us, authentication is left
+    to Ray. A cluster of our own gets a token of its own, which only this process and its children
+    have; RAY_AUTH_MODE=disabled is respected.
 
     Raises:
         InputError: nothing listens at `host:port`.
     """
+    imported = "ray" in sys.modules
     if address is None:
+        if imported:
+            return
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & set(os.environ):
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         return
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
-    if "RAY_AUTH_TOKEN" in os.environ or token.is_file():
+    if not imported and ("RAY_AUTH_TOKEN" in os.environ or token.is_file()):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
