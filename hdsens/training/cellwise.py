@@ -87,16 +87,18 @@ def run_chain(
 
 def chain_of(model: nn.Module) -> tuple[nn.Module, ...] | None:
     """The layers of a model that is nothing but a chain which `run_chain` knows; else None."""
+    if _has_hooks(model):
+        return None
     if type(model) is nn.Sequential:
         parts = [chain_of(child) for child in model]
         return None if None in parts else tuple(layer for part in parts for layer in part or ())
     flattens_all = type(model) is nn.Flatten and (model.start_dim, model.end_dim) == (1, -1)
     known = flattens_all or type(model) in (*_SWAPS, *_SWAPS.values(), *_BY_ELEMENT)
-    return (model,) if known and not _has_hooks(model) else None
+    return (model,) if known else None
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 Weights = tuple[Tensor, Tensor | None]

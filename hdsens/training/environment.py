@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from hdsens.errors import InputError
@@ -12,11 +14,12 @@ from hdsens.errors import InputError
 
 @contextmanager
 def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
-    """Default dtype, thread count and denormals for training; the caller's come back afterwards.
+    """Default dtype, threads, denormals for training; the caller's come back, generators too.
 
     Denormals are flushed to zero because cells near zero are many times slower on CPUs otherwise.
     """
     old_dtype, old_threads = torch.get_default_dtype(), torch.get_num_threads()
+    old_random, old_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 # as given
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.set_default_dtype(dtype)
         torch.set_num_threads(threads)
@@ -27,6 +30,8 @@ def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
             torch.set_flush_denormal(False)
             torch.set_num_threads(old_threads)
             torch.set_default_dtype(old_dtype)
+            random.setstate(old_random)
+            np.random.set_state(old_numpy)  # noqa: NPY002 # as given
 
 
 def resolve_device(name: str) -> torch.device:

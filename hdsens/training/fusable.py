@@ -69,4 +69,7 @@ def obstacle_of_model(model: nn.Module) -> str | None:
     for name, parameter in model.named_parameters():
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             return f"parameter {name!r} has a hook, which would get lost"
+    for name, module in model.named_modules():
+        if module._backward_hooks or module._backward_pre_hooks:
+            return f"module {name or type(module).__name__!r} has a backward hook"
     return None

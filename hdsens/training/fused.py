@@ -69,8 +69,7 @@ class FusedRun:
         self.may_stop = study.stop.when == "targets"
         self.evaluated = evaluation_steps(study.trace.evaluate, first.steps)
         self.traced = trace_steps(study.trace.points, first.steps) | self.evaluated
-        every = 1 if self.may_stop else WINDOW
-        self.looks = self.traced | set(range(every, first.steps + 1, every))
+        self.every = 1 if self.may_stop else WINDOW
         arms = [study.arm(cell.arm) for cell in cells]
         self.schedules = torch.tensor(
             [arm.schedule == "inv_sqrt" for arm in arms], device=job.device
@@ -84,7 +83,7 @@ class FusedRun:
         """Step until no cell is live."""
         while self.ledger.live.size:
             self.update()
-            if self.step in self.looks:
+            if self.step % self.every == 0 or self.step in self.traced:
                 self.look()
             if keeper is not None and self.ledger.live.size:
                 keeper.boundary(lambda: (self.snapshot(), self.ended()))

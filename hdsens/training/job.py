@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,7 +31,10 @@ class Job:
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The model with the seed's initial weights, made on the CPU so that devices agree."""
-        torch.manual_seed(seed_for(seed, 0, Purpose.WEIGHTS))
+        number = seed_for(seed, 0, Purpose.WEIGHTS)
+        torch.manual_seed(number)
+        np.random.seed(number % 2**32)  # noqa: NPY002 # what a model of one's own may draw from
+        random.seed(number)
         task = self.study.task
         model = build_model(
             task.model, task.model_settings, self.examples.input_shape, self.examples.n_classes
@@ -81,7 +85,7 @@ def trace_steps(points: int, steps: int) -> frozenset[int]:
 
 def evaluation_steps(shares: Sequence[float], steps: int) -> frozenset[int]:
     """The shares of the budget, rounded up, and its end."""
-    return frozenset(math.ceil(share * steps - 1e-9) for share in shares) | {steps}
+    return frozenset(max(1, math.ceil(share * steps - 1e-9)) for share in shares) | {steps}
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:

@@ -121,6 +121,8 @@ def _train_together(
     rest = _without(cells, ended)
     if error is None:
         return
+    if not isinstance(error, Exception):
+        raise error
     if out_of_memory(error) and len(rest) > 1:
         half = len(rest) // 2
         _log.warning("out of memory: %d cells go on in two packs", len(rest))
@@ -133,7 +135,7 @@ def _train_together(
 
 def _attempt(
     job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> tuple[list[CellRecord], Exception | None]:
+) -> tuple[list[CellRecord], Exception | KeyboardInterrupt | None]:
     """Records of the cells that ended, and what stopped the others; its memory is free again."""
     ended: list[CellRecord] = []
     try:
@@ -142,7 +144,7 @@ def _attempt(
             run.to_the_end(keeper)
         finally:
             ended = run.ended()
-    except Exception as error:  # whatever a user's model raises under vmap
+    except (Exception, KeyboardInterrupt) as error:  # whatever a user's model raises under vmap
         return ended, error.with_traceback(None)
     return ended, None
 

@@ -85,10 +85,16 @@ class Stack:
 
     @cached_property
     def _chain(self) -> tuple[nn.Module, ...] | None:
-        """The layers, where they are a simple chain; hooks and frozen weights are vmap's affair."""
-        layers = None if self.frozen else chain_of(self.module)
+        """The layers, where they are a simple chain; hooks and the like are vmap's affair."""
+        layers = None if self.frozen or self._shares_weights else chain_of(self.module)
         linear = [layer for layer in layers or () if isinstance(layer, nn.Linear)]
         return layers if linear and len(set(linear)) == len(linear) else None
+
+    @property
+    def _shares_weights(self) -> bool:
+        """Whether a parameter has two names, as the bias of two layers may have."""
+        names = [name for name, _ in self.module.named_parameters(remove_duplicate=False)]
+        return len(names) > len(list(self.module.named_parameters()))
 
     @cached_property
     def _weights(self) -> dict[nn.Module, tuple[Tensor, Tensor | None]]:

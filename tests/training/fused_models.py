@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -143,6 +145,58 @@ def masked(input_shape, n_classes, after=False):
     else:
         first.weight.register_hook(torch.zeros_like)
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(16, n_classes))
+
+
+def tied_bias(input_shape, n_classes):
+    """Two layers that have one bias."""
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(math.prod(input_shape), 16), nn.Tanh(), nn.Linear(16, 16),
+        nn.Linear(16, n_classes),
+    )  # fmt: skip
+    model[3].bias = model[1].bias
+    return model
+
+
+def hooked(input_shape, n_classes, kind):
+    """A hook on a container, of the kind that is asked for."""
+    inner = nn.Sequential(nn.Linear(math.prod(input_shape), 16), nn.Tanh())
+    if kind == "forward":
+        inner.register_forward_hook(lambda module, args, result: 0.5 * result)
+    elif kind == "before":
+        inner.register_forward_pre_hook(lambda module, args: (0.5 * args[0],))
+    elif kind == "backward":
+        inner.register_full_backward_hook(lambda module, into, out: None)
+        inner[0].register_full_backward_pre_hook(lambda module, out: (0.5 * out[0],))
+    else:
+        inner[0].register_full_backward_pre_hook(lambda module, out: (0.5 * out[0],))
+    return nn.Sequential(nn.Flatten(), inner, nn.Linear(16, n_classes))
+
+
+class Interrupted(nn.Module):
+    """Ctrl-C comes at a forward pass of training over cells; never without vmap."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer, self.passes = nn.Linear(n_in, n_classes), 0
+
+    def forward(self, x):
+        self.passes += self.training
+        if self.passes > 80 and torch._C._functorch.is_batchedtensor(self.layer.weight):
+            raise KeyboardInterrupt
+        return self.layer(x.flatten(1))
+
+
+def interrupted(input_shape, n_classes):
+    return Interrupted(math.prod(input_shape), n_classes)
+
+
+def drawn_elsewhere(input_shape, n_classes):
+    """Its weights come from NumPy's and Python's own generators."""
+    layer = nn.Linear(math.prod(input_shape), n_classes)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(np.random.randn(*layer.weight.shape)))  # noqa: NPY002 # as people do
+        layer.bias.fill_(random.random())
+    return nn.Sequential(nn.Flatten(), layer)
 
 
 class Scaled(nn.Module):

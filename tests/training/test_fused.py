@@ -258,6 +258,36 @@ def test_a_hook_on_a_parameter_is_obeyed(after, caplog):
     assert "parameter '1.weight' has a hook, which would get lost" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("tied_bias", {}),
+        *(("hooked", {"kind": k}) for k in ("forward", "before", "backward", "of")),
+    ],
+)
+def test_shared_weights_and_hooks_count_in_a_pack_as_alone(model, settings):
+    arms = [arm("sgd", "SGD", [0.01, 0.1])]
+    study = declare(arms, f"fused_models:{model}", settings, steps=20)
+    fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert_equal(fused, plain)
+
+
+def test_an_interrupt_leaves_the_cells_that_had_ended():
+    levels = [0.0, 0.01, 1e300]  # the last one diverges long before
+    study = declare([arm("sgd", "SGD", levels)], "fused_models:interrupted", steps=200)
+    ready = []
+    training = PackTraining(study, cells_of(study), "cpu", 1, "fused")
+    with pytest.raises(KeyboardInterrupt):
+        ready.extend(record.outcome for record in training)
+    assert [record.outcome for record in training.record().cells] == ["diverged"]
+
+
+def test_weights_from_other_generators_follow_the_seed_too():
+    study = declare([arm("sgd", "SGD", [0.0])], "fused_models:drawn_elsewhere", steps=1)
+    first, second = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert first[0].initial_loss == second[0].initial_loss
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_out_of_memory_halves_the_pack(times, tmp_path, caplog):
     marker = tmp_path / "marker"

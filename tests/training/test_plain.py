@@ -336,6 +336,7 @@ def test_validation_is_held_back_and_test_is_the_test_split():
 def test_steps_that_are_traced_and_evaluated():
     assert trace_steps(5, 10_000) == {1, 10, 100, 1000, 10_000}
     assert trace_steps(60, 3) == {1, 2, 3}
+    assert evaluation_steps([1e-12], 10) == {1, 10}
     assert evaluation_steps([0.1, 0.3], 10) == {1, 3, 10}
     assert evaluation_steps([0.1, 0.3, 1.0], 25) == {3, 8, 25}  # rounded up
 
