@@ -109,10 +109,14 @@ def cross_task_rows(
     panel: Panel, rng: np.random.Generator
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of `cross_task_table`, and the arms left out."""
-    tasks = sorted(set(panel.points["task"]))
+    every = sorted(set(panel.points["task"]))
+    tasks = [task for task in every if not np.isnan(panel.runs.loss[_rows(panel, task)]).all()]
+    notes = [f"task {task}: left out, no cell has a result" for task in every if task not in tasks]
+    if len(tasks) < 2:
+        return [], notes
     loss = _resampled_means(panel, tasks, rng)
-    score = _normalise(-loss, panel.points["task"].to_numpy())
-    rows, notes = [], []
+    score = _normalise(-loss, panel.points["task"].to_numpy(), tasks)
+    rows = []
     for arm, group in panel.points.groupby("arm"):
         grid = _common_grid(group, tasks, panel.factors)
         if grid is None:
@@ -124,9 +128,9 @@ def cross_task_rows(
 
 def _resampled_means(panel: Panel, tasks: Sequence[str], rng: np.random.Generator) -> Floats:
     """Mean loss of each point, (1 + N_RESAMPLES, n_points): as seen, then with seeds resampled."""
-    means = np.empty((1 + N_RESAMPLES, len(panel.points)))
+    means = np.full((1 + N_RESAMPLES, len(panel.points)), np.nan)
     for task in tasks:
-        rows = np.flatnonzero((panel.points["task"] == task).to_numpy())
+        rows = _rows(panel, task)
         loss = panel.runs.loss[rows]
         loss = loss[:, ~np.isnan(loss).all(axis=0)]
         n = loss.shape[1]
@@ -137,9 +141,13 @@ def _resampled_means(panel: Panel, tasks: Sequence[str], rng: np.random.Generato
     return means
 
 
-def _normalise(performance: Floats, task: NDArray[Any]) -> Floats:
-    score = np.empty_like(performance)
-    for name in np.unique(task):
+def _rows(panel: Panel, task: str) -> NDArray[np.int64]:
+    return np.flatnonzero((panel.points["task"] == task).to_numpy())
+
+
+def _normalise(performance: Floats, task: NDArray[Any], tasks: Sequence[str]) -> Floats:
+    score = np.full_like(performance, np.nan)
+    for name in tasks:
         low, high = np.nanpercentile(performance[:, task == name], [5, 95], axis=1)[..., None]
         with np.errstate(divide="ignore", invalid="ignore"):
             score[:, task == name] = (performance[:, task == name] - low) / (high - low)
@@ -153,6 +161,7 @@ class _Grid(NamedTuple):
 
 def _common_grid(group: pd.DataFrame, tasks: Sequence[str], factors: Sequence[str]) -> _Grid | None:
     keys = [*factors]
+    group = group[group["task"].isin(tasks)]
     counts = group.groupby(keys, dropna=False)["task"].transform("nunique")
     common = group[counts == len(tasks)]
     levels = common[keys].nunique(dropna=False)

@@ -42,10 +42,15 @@ def prepare(address: str | None) -> None:
 
 
 def no_answer(address: str | None, error: Exception) -> InputError:
-    """The error for an address where no cluster answers."""
+    """The error for an address where no cluster answers, or a cluster of our own (None)."""
+    reason = (str(error).strip() or "no reply").splitlines()[0]
+    if address is None:
+        return InputError(
+            "Ray", f"must start on this machine: {reason}", remedy="try again, or --executor inline"
+        )
     return InputError(
         "--address",
-        f"must be a Ray cluster that answers: {(str(error).strip() or 'no reply').splitlines()[0]}",
+        f"must be a Ray cluster that answers: {reason}",
         address,
         "start one with `ray start --head`, give its token if it has one, or leave it out",
     )

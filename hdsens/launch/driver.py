@@ -28,6 +28,7 @@ from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
 from hdsens.training.choice import PathWish, check_path
 from hdsens.training.environment import resolve_device
+from hdsens.training.examples import forget_examples
 
 EXECUTORS = ("ray", "inline")
 COMPACT_ABOVE = 300
@@ -89,6 +90,7 @@ def run(
     wish = check_path(path)
     resolve_device(resources.device)
     check_study(study)
+    forget_examples()
     train_size = examples_to_train(study.task)
     store = Store(Path("results") / study.name if out is None else as_location(out))
     cells = expand(study, train_size)

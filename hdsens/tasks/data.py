@@ -273,6 +273,11 @@ def _validation_count(n: int, validation: float | int) -> int:
     )
 
 
+def forget_data() -> None:
+    """Load data sets anew: a factory of one's own may have been edited since, as in a notebook."""
+    _load.cache_clear()
+
+
 @functools.lru_cache(maxsize=2)
 def _load(name: str, settings_json: str) -> Data:
     settings = json.loads(settings_json)

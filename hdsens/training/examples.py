@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hdsens.cells import canonical_json
 from hdsens.study import Task
-from hdsens.tasks.data import Data, load_data, split_indices
+from hdsens.tasks.data import Data, forget_data, load_data, split_indices
 from hdsens.training.randomness import Purpose, epoch_order, seed_for
 
 
@@ -51,6 +51,12 @@ def load_examples(task: Task, device: torch.device) -> Examples:
         _cache.clear()
         _cache[key] = _load(task, device)
     return _cache[key]
+
+
+def forget_examples() -> None:
+    """Load the next task's data anew, whatever was kept."""
+    forget_data()
+    _cache.clear()
 
 
 def _load(task: Task, device: torch.device) -> Examples:

@@ -156,3 +156,18 @@ with open_cluster(None):
         capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stderr.splitlines()[-2:] == ["refused", "False"], done.stderr
+
+
+@pytest.mark.ray
+def test_ray_may_be_imported_before_a_run(small, tmp_path):
+    """As in a notebook; Ray has read its environment then, and a token set now would lock us out."""
+    code = f"""import ray
+from hdsens import Study, run
+assert run(Study.from_dict({small!r}), {str(tmp_path / "out")!r}).status.whole
+"""
+    bare = {k: v for k, v in environment(HOME=str(tmp_path)).items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare, text=True, capture_output=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
