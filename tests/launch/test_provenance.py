@@ -160,7 +160,7 @@ with open_cluster(None):
 
 @pytest.mark.ray
 def test_ray_may_be_imported_before_a_run(small, tmp_path):
-    """As in a notebook; Ray has read its environment then, and a token set now would lock us out."""
+    """As in a notebook. Ray has read its environment then: a token set now would lock us out."""
     code = f"""import ray
 from hdsens import Study, run
 assert run(Study.from_dict({small!r}), {str(tmp_path / "out")!r}).status.whole
