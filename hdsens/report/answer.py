@@ -146,7 +146,7 @@ def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
     than = f"depends much less on lr than {arm.baseline}"
     side = only_on(first, str(arm.baseline))
     if counts["supported"] == n:
-        return f"Yes: {arm.name} {than}{side}{f', at each of {n} {noun}' if n > 1 else ''}."
+        return f"Yes: {arm.name} {than}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
     if counts["refuted"] == n > 1:
         return f"No: at none of {n} {noun} does {arm.name} {than.replace('depends', 'depend')}."
     if counts["refuted"] == n:
@@ -155,14 +155,16 @@ def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
         each = f" at each of {n} {noun}" if n > 1 else ""
         return f"Not settled: whether {arm.name} {than} is open{each}."
     rest = [
-        f"{word} at {counts[kind]}"
-        for kind, word in (("refuted", "refuted"), ("inconclusive", "open"))
+        words
+        for kind, words in (
+            ("refuted", count(counts["refuted"], "is refuted", "are refuted")),
+            ("inconclusive", count(counts["inconclusive"], "is open", "are open")),
+        )
         if counts[kind]
     ]
     if not counts["supported"]:
-        return f"Not shown: that {arm.name} {than} is {join(rest)} of {n} {noun}."
-    where = f"at {counts['supported']} of {n} {noun}"
-    return f"Partly: {arm.name} {than}{side}, {where}; it is {join(rest)}."
+        return f"Not shown: {arm.name} {than} at none of {n} {noun}; {join(rest)}."
+    return f"Partly: {arm.name} {than}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
 
 
 def windows(judged: Verdict | str, family: Family) -> list[str]:

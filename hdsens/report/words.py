@@ -61,7 +61,7 @@ def idle_words(rows: pd.DataFrame, base: str | None) -> str:
         at_zero["loss_mean"], at_zero["initial_loss"], rtol=1e-3
     ):
         return ""
-    return f"at lr = 0 {base} does not train: it stays at its initial loss"
+    return f"at lr = 0 {base} does not train (initial loss)"
 
 
 def _hypergrad(row: Row) -> str:

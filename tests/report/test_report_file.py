@@ -193,7 +193,7 @@ def test_cells_trained_unlike_are_said() -> None:
 
 
 def test_a_base_arm_at_zero_is_said_not_to_train_where_it_does_not(partial_page: Page) -> None:
-    said = "t lr = 0 sgd does not train: it stays at its initial loss"
+    said = "t lr = 0 sgd does not train (initial loss)"
     assert "A" + said in partial_page.text  # under the curves
     assert "over 3 seeds; a" + said in partial_page.text  # over the heatmap
     moved = results(paper_study())

@@ -121,15 +121,15 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
 @pytest.mark.parametrize(
     ("outcomes", "sentence"),
     [
-        ("sss", "Yes: hd depends much less on lr than sgd, at each of 3 settings of hypergrad_lr."),
+        ("sss", "Yes: hd depends much less on lr than sgd at each of 3 settings of hypergrad_lr."),
         ("rrr", "No: at none of 3 settings of hypergrad_lr does hd depend much less on lr than"),
         ("iii", "Not settled: whether hd depends much less on lr than sgd is open at each of 3"),
-        ("ssr", "Partly: hd depends much less on lr than sgd, at 2 of 3 settings of hypergrad_lr;"
-         " it is refuted at 1."),
-        ("sri", "Partly: hd depends much less on lr than sgd, at 1 of 3 settings of hypergrad_lr;"
-         " it is refuted at 1 and open at 1."),
-        ("rri", "Not shown: that hd depends much less on lr than sgd is refuted at 2 and open at 1"
-         " of 3 settings of hypergrad_lr."),
+        ("ssr", "Partly: hd depends much less on lr than sgd at 2 of 3 settings of hypergrad_lr;"
+         " 1 is refuted."),
+        ("sri", "Partly: hd depends much less on lr than sgd at 1 of 3 settings of hypergrad_lr;"
+         " 1 is refuted and 1 is open."),
+        ("rri", "Not shown: hd depends much less on lr than sgd at none of 3 settings of"
+         " hypergrad_lr; 2 are refuted and 1 is open."),
         ("s", "Yes: hd depends much less on lr than sgd."),
     ],
 )  # fmt: skip
