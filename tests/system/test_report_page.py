@@ -186,7 +186,8 @@ def test_a_curve_can_be_read_and_zoomed(page: Any, shown: Results) -> None:
 def test_the_library_is_read_only_when_a_chart_is_in_view(page: Any) -> None:
     page.wait_for_timeout(300)
     assert page.evaluate("typeof window.vegaEmbed") == "undefined"
-    panel = choose(page, row=6, column=2)
+    panel = page.locator("section.evidence .closer").first
+    panel.scroll_into_view_if_needed()
     panel.locator(".own_marks path").first.wait_for(state="attached")
     assert page.evaluate("typeof window.vegaEmbed") == "function"
 

@@ -122,7 +122,7 @@
       if (!entries.some((e) => e.isIntersecting)) return;
       watch.disconnect();
       draw().catch(() => place.replaceChildren("This browser cannot draw the curves; the numbers stand below."));
-    });
+    }, { rootMargin: "300px" });
     watch.observe(place);
   };
 
