@@ -27,7 +27,7 @@ SAYING = {  # part -> what an arm does where it is supported (and is asked where
 def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
     """The answer for a family: the verdict on each HD arm, then the numbers behind it.
 
-    `rows` are the family's rows of `sensitivity_table` at the tested settings of other factors.
+    `rows` are the family's rows of `over_common_levels` at the tested settings of other factors.
     """
     names = join([arm.name for arm in family.arms])
     if len(rows) and not rows["n_cells"].any():
@@ -104,7 +104,7 @@ def _over_several(arm: Arm, outcome: str, tested: pd.DataFrame, settings: Sequen
         counts = rows["verdict"].value_counts()
         kinds = join([f"{kind} {_times(counts[kind])}" for kind in START if kind in counts])
         side = only_on(rows, str(arm.baseline))
-        held = f" (where it holds,{side})" if side else ""
+        held = side.replace("(", "(where it holds, ") if side else ""
         said.append(f"“{SAYING[str(part)][0].format(arm.baseline)}” is {kinds}{held}")
     where = f"{len(settings)} settings fixed beforehand ({'; '.join(settings)})"
     return f"{START[outcome]}: {arm.name} was tested at {where}: {', '.join(said)}."
@@ -116,8 +116,9 @@ def only_on(rows: pd.DataFrame, baseline: str) -> str:
     one_sided = held[held.isin(["below", "above"])]
     if not len(one_sided):
         return ""
-    where = f"{' or '.join(sorted(set(one_sided)))} {baseline}'s best lr only"
-    return f" {where}" if len(one_sided) == len(held) else f" ({_times(len(one_sided))} {where})"
+    where = f"only for lr {' or '.join(sorted(set(one_sided)))} {baseline}'s best"
+    often = "" if len(one_sided) == len(held) else f"{_times(len(one_sided))} "
+    return f" ({often}{where})"
 
 
 def _times(n: int) -> str:
@@ -142,22 +143,28 @@ def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
     """What C1 came to over the settings of an arm; `noun` is what they are called."""
     n = len(first)
     counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
-    than = f"depends much less on lr than {arm.baseline}{only_on(first, str(arm.baseline))}"
-    each = f" at each of {n} {noun}" if n > 1 else ""
+    than = f"depends much less on lr than {arm.baseline}"
+    side = only_on(first, str(arm.baseline))
     if counts["supported"] == n:
-        return f"Yes: {arm.name} {than}{each}."
+        return f"Yes: {arm.name} {than}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
+    if counts["refuted"] == n > 1:
+        return f"No: at none of {n} {noun} does {arm.name} {than.replace('depends', 'depend')}."
     if counts["refuted"] == n:
-        return f"No: {arm.name} does not {than.replace('depends', 'depend')}{each}."
+        return f"No: {arm.name} does not {than.replace('depends', 'depend')}."
     if counts["inconclusive"] == n:
+        each = f" at each of {n} {noun}" if n > 1 else ""
         return f"Not settled: whether {arm.name} {than} is open{each}."
-    settings = f"of {n} {noun}"
-    open_ = count(counts["inconclusive"], "is open", "are open")
+    rest = [
+        words
+        for kind, words in (
+            ("refuted", count(counts["refuted"], "is refuted", "are refuted")),
+            ("inconclusive", count(counts["inconclusive"], "is open", "are open")),
+        )
+        if counts[kind]
+    ]
     if not counts["supported"]:
-        not_ = than.replace("depends", "depend")
-        return f"Not shown: {arm.name} does not {not_} at {counts['refuted']} {settings}; {open_}."
-    rest = [f"at {counts['refuted']} it does not"] if counts["refuted"] else []
-    rest += [open_] if counts["inconclusive"] else []
-    return f"Partly: {arm.name} {than} at {counts['supported']} {settings}; {join(rest)}."
+        return f"Not shown: {arm.name} {than} at none of {n} {noun}; {join(rest)}."
+    return f"Partly: {arm.name} {than}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
 
 
 def windows(judged: Verdict | str, family: Family) -> list[str]:
@@ -186,14 +193,24 @@ def _losses(
     own = {name: found for name, found in own.items() if len(found)}
     against = known[known["arm"] == base]
     if not own or not len(against):
-        return ["What is lost over lr is not known for both: no seed has a result at every lr."]
+        return ["What is lost over lr is not known for both: no seed has a result at all their lr."]
     said = join([f"{name} {_range(found)}" for name, found in own.items()])
     zero = {name: found.dropna(subset="regret_zero") for name, found in own.items()}
     from_zero = join([f"{n} loses {_range(f, 'regret_zero')}" for n, f in zero.items() if len(f)])
     return [
-        f"Averaged over the lr tried, {base} loses {_range(against)}, {said}."
+        f"Averaged over {_levels_meant(against)}, {base} loses {_range(against)}, {said}."
         + (f" Started at lr = 0, {from_zero}." if from_zero else "")
     ]
+
+
+def _levels_meant(rows: pd.DataFrame) -> str:
+    """Which levels of lr the average is over: those that every arm of the family was run at."""
+    n = int(rows["n_common"].max())
+    if not rows["n_uncommon"].any():
+        return "the lr tried"
+    return (
+        f"the {n} nonzero lr that all these arms were run at" if n > 1 else "the one lr in common"
+    )
 
 
 def _at_tested(rows: pd.DataFrame, judged: Verdict | str) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def compare(before: Results, after: Results, metric: str = "train_loss") -> Comp
 
     A point is equal where every cell's loss is, to a relative 1e-6; within noise where its mean
     moved by no more than half the 95% interval that its seeds give; else changed. One seed gives no
-    interval, so there anything that is not equal is changed.
+    interval, so there anything that is not equal is changed. Pilot seeds count as the others do.
     """
     one, other = (r.cells[r.cells["outcome"] != "failed"] for r in (before, after))
     ids = set(one["cell_id"]) & set(other["cell_id"])
@@ -76,8 +76,12 @@ def compare(before: Results, after: Results, metric: str = "train_loss") -> Comp
 
 
 def _common(cells: pd.DataFrame, ids: set[str], factors: list[str]) -> pd.DataFrame:
-    """Those cells by cell_id, with the factors' names and without the other study's account."""
+    """Those cells by cell_id, with the factors' names and without the other study's account.
+
+    Pilot seeds are seeds like any other here: a change among them counts.
+    """
     kept = cells[cells["cell_id"].isin(ids)].sort_values("cell_id", ignore_index=True)
+    kept = kept.assign(role="confirmatory")
     kept.attrs = {"factors": factors}
     return kept
 

@@ -8,7 +8,6 @@ from hdsens.analysis import Margins
 from hdsens.analysis.claims import MIN_SEEDS_FOR_ZERO, TOLERATED_DIVERGENCE
 from hdsens.analysis.pairs import WORKS_BELOW
 from hdsens.analysis.parts import MOST_DRAWS
-from hdsens.report.text import percent
 from hdsens.study import Protocol
 
 
@@ -26,7 +25,7 @@ def criteria(protocol: Protocol | None) -> tuple[Criterion, ...]:
     """The four parts under a study's margins (the usual ones without a protocol)."""
     margins = protocol.margins if protocol else Margins()
     best, zero, worse, tuning = (
-        f"{percent(v)} points" for v in (margins.best, margins.zero, margins.worse, margins.tuning)
+        f"{100 * v:g} points" for v in (margins.best, margins.zero, margins.worse, margins.tuning)
     )
     return (
         Criterion(
@@ -42,14 +41,14 @@ def criteria(protocol: Protocol | None) -> tuple[Criterion, ...]:
             "Does lr = 0 work?",
             f"None of at least {MIN_SEEDS_FOR_ZERO} seeds diverges from lr = 0, and from there it"
             f" loses less than {zero} more than the baseline at its best lr (upper end).",
-            f"More than {percent(TOLERATED_DIVERGENCE)}% of the seeds diverge (lower end of a"
+            f"More than {100 * TOLERATED_DIVERGENCE:g}% of the seeds diverge (lower end of a"
             f" one-sided 95% bound), or it loses more than {zero} more (lower end).",
         ),
         Criterion(
             "C3",
             "Is it never worse than the baseline?",
             f"It loses less than {worse} more at every lr where the baseline works, that is where"
-            f" all its pilot seeds complete and lose at most {percent(WORKS_BELOW)}% (one-sided"
+            f" all its pilot seeds complete and lose at most {100 * WORKS_BELOW:g}% (one-sided"
             " 95%, each lr must pass).",
             f"At some such lr it loses more than {worse} more (paired t test at 5%, Holm over all"
             " that are tested).",

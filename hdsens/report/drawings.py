@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdsens.report import curves, heatmap, trajectories
+from hdsens.report import curves, heatmap, trajectories, words
 from hdsens.report.evidence import Evidence
 from hdsens.report.families import Family
 from hdsens.report.figure import new_figure
@@ -18,7 +18,6 @@ from hdsens.report.measures import Measure
 from hdsens.report.palette import Palette
 from hdsens.report.points import METRICS, family_points
 from hdsens.report.text import count, level
-from hdsens.report.words import curve_text
 from hdsens.study import Arm
 
 CURVE_SIZE = (4.2, 2.95)
@@ -67,9 +66,14 @@ def curve_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
     names = [arm.name for arm in family.arms]
     thinned = len(few) < len(shown)
     note = f"{len(few)} of {len(shown)} curves; the tables have all" if thinned else ""
-    notes = "; ".join(text for text in (at(first), note) if text)
-    words = f"Mean {label} against initial lr. {curve_text(rows, names)}."
-    yield Drawing(figure, " and ".join(names), words, notes)
+    idle = words.idle_words(rows, family.base.name if family.base else None)
+    notes = "; ".join(text for text in (at(first), note, idle) if text)
+    said = f"Mean {label} against initial lr. {words.curve_text(rows, names)}."
+    yield Drawing(figure, " and ".join(names), said, _sentence(notes))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def heatmap_drawings(
@@ -95,7 +99,8 @@ def heatmap_drawings(
         heatmap.draw_heatmap(figure.subplots(), shown, scale, palette=palette)
         beside = shown.columns[0] is None and bool(family.others)
         title = f"{arm.name}, with {base} beside it" if beside else arm.name
-        notes = [at(fixed), f"over {count(shown.expected, 'seed')}"]
+        idle = words.idle_words(family_points(evidence.points, family, fixed), base)
+        notes = [at(fixed), f"over {count(shown.expected, 'seed')}", idle]
         note = "; ".join(text for text in notes if text)
         yield Drawing(figure, title, f"{title}. {heatmap_text(shown, scale)}", note, shown)
 
@@ -142,9 +147,9 @@ def _paths_of_arm(
             figure.subplots(), group, limits=limits, last_step=last, palette=palette
         )
         ends = [trajectories.path_words(path) for path in group]
-        words = f"Learning rate over training, {title}: {'; '.join(ends)}."
+        said = f"Learning rate over training, {title}: {'; '.join(ends)}."
         notes = (at(fixed), trajectories.lost_words(group))
-        yield Drawing(figure, title, words, "; ".join(text for text in notes if text))
+        yield Drawing(figure, title, said, "; ".join(text for text in notes if text))
 
 
 def _paths(

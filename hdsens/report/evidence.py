@@ -16,6 +16,7 @@ from hdsens.analysis import (
     steps_to_target_table,
     tunability_curve,
 )
+from hdsens.report.common_levels import over_common_levels
 from hdsens.report.curves import loss_curves, loss_limits
 from hdsens.report.families import Family, families
 from hdsens.report.judgement import judge
@@ -33,6 +34,7 @@ class Evidence:
         metric: the loss that the report is about.
         factors: names of the factors, lr first.
         measures: what a heatmap can show; the first is `metric`.
+        common: `sensitivity` with regret averaged over the lr that a family's arms share.
         sensitivity, tuning, importance: tables of the analysis; steps: by target.
         pairs: of `seed_pairs`.
         judged: the verdict, or why there is none.
@@ -46,6 +48,7 @@ class Evidence:
     factors: tuple[str, ...]
     measures: tuple[Measure, ...]
     sensitivity: pd.DataFrame
+    common: pd.DataFrame
     tuning: pd.DataFrame
     importance: pd.DataFrame
     steps: Mapping[str, pd.DataFrame]
@@ -96,6 +99,7 @@ def gather(results: Results) -> Evidence | None:
         if points["arm"].isin([arm.name for arm in family.arms]).any()
     )
     judged = judge(results, metric)
+    sensitivity = sensitivity_table(cells, metric)
     firsts = [(family, _tested(settings, judged, family)[0]) for family in present]
     curves = [c for f, first in firsts for c in loss_curves(family_points(points, f, first), f)]
     return Evidence(
@@ -103,7 +107,8 @@ def gather(results: Results) -> Evidence | None:
         metric=metric,
         factors=factors,
         measures=found,
-        sensitivity=sensitivity_table(cells, metric),
+        sensitivity=sensitivity,
+        common=over_common_levels(cells, metric, sensitivity),
         tuning=tunability_curve(cells, metric),
         importance=importance(cells, metric),
         steps={target: steps_to_target_table(cells, target) for target in study.targets},

@@ -68,9 +68,12 @@ def judge(results: Results, metric: str) -> Verdict | str:
     return found if len(found.parts) else "no cell has a baseline cell to compare with"
 
 
-def strip(found: Verdict, arm: Arm, at: str = "") -> Strip | None:
-    """Marks of one arm, from parts at one setting of the factors besides hypergrad_lr."""
-    rows = found.parts[found.parts["arm"] == arm.name]
+def strip(found: Verdict, arm: Arm, at: str = "", *, whole: bool = True) -> Strip | None:
+    """Marks of one arm, from parts at one setting of the factors besides hypergrad_lr.
+
+    `whole`: with C4, which is about the arm as a whole and stands in one of its strips only.
+    """
+    rows = found.parts[(found.parts["arm"] == arm.name) & (whole | (found.parts["part"] != "C4"))]
     if not len(rows):
         return None
     levels = sorted(rows["hypergrad_lr"].dropna().unique()) if "hypergrad_lr" in rows else []

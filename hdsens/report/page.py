@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from hdsens.report.changes import change_view
 from hdsens.report.comparison import compare
+from hdsens.report.library import packed_library
 from hdsens.report.overview import joint_sentences, summary
 from hdsens.report.views import view
 from hdsens.store import Results
@@ -47,11 +48,13 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
     joint = joint_sentences(results) if len(results) > 1 else []
     return environment.get_template("page.html.j2").render(
         views=views,
+        first_reading=next((one for one in views if one.criteria), views[0]),
         joint=joint,
         lines=summary(views) if len(views) > 1 else (),
         change=change_view(compare(against, results[0]), str(against.folder)) if against else None,
         css=_asset("page.css"),
         js=_asset("closer.js"),
+        library=packed_library() if any(one.data for one in views) else "",
         version=__version__,
     )
 

@@ -48,8 +48,8 @@ PRINT: Final = Palette(
     paper="#ffffff",
     base="#66707b",
     wash="#e9ecef",
-    hd=("#f0a35e", "#a82c00"),
-    lr=("#8fb8d8", "#12395c"),
+    hd=("#d0742a", "#7a1f00"),
+    lr=("#5a90bd", "#0c2a45"),
 )
 """For figures in files of their own."""
 

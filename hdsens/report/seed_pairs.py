@@ -79,7 +79,6 @@ def _dots(ax: Axes, part: pd.DataFrame, color: str, name: str, many: bool) -> No
             ms=2.5 if many else 3.5,
             mew=0.9 if marker == "x" else 0,
             color=color,
-            alpha=0.75,
             label=name if marker == "o" else None,
             rasterized=many,
         )

@@ -21,7 +21,7 @@ def draw_shares(ax: Axes, rows: pd.DataFrame, *, palette: Palette = PRINT) -> Ax
     several = len(set(rows["arm"])) > 1
     names = [f"{r.arm}: {r.term}" if several else str(r.term) for r in rows.itertuples()]
     places = range(len(rows))
-    ax.barh(places, rows["share"], height=0.6, color=palette.ramp("lr", 0.6))
+    ax.barh(places, rows["share"], height=0.6, color=palette.ramp("lr", 0.0))
     ax.hlines(
         places,
         rows["share_lower"].clip(0, 1),

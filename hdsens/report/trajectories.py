@@ -155,6 +155,8 @@ def _ticks(ax: Axes, low: float, high: float, threshold: float) -> None:
     every = max(1, -(-len(ups) // 6))
     ups = ups[::-1][::every][::-1]
     downs = [-t for t in ups if -t >= low * 1.001] if low < -threshold else []
+    if downs:  # the first decades would lie on the zero between them
+        ups, downs = ([t for t in side if abs(t) > 1.01 * threshold] for side in (ups, downs))
     ticks = [*downs, 0.0, *ups]
     ax.set_yticks(ticks, [level(t) for t in ticks], minor=False)
     ax.yaxis.set_minor_locator(NullLocator())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -28,6 +26,7 @@ from hdsens.report.judgement import Strip, strip
 from hdsens.report.palette import PAGE
 from hdsens.report.pictures import Picture, pictures
 from hdsens.report.points import METRICS, family_points
+from hdsens.report.runs import run_rows
 from hdsens.report.side_drawings import side_drawings
 from hdsens.report.tables import PARTS, REGRET, SENSITIVITY, Table, table
 from hdsens.report.text import count, join
@@ -112,7 +111,7 @@ def view(results: Results, key: str) -> ResultView:
         label=judged.label if isinstance(judged, Verdict) else "",
         criteria=criteria(study.protocol) if isinstance(judged, Verdict) else (),
         restrictions=_restrictions(evidence) if evidence else (),
-        runs=tuple(_run_rows(run) for run in results.runs),
+        runs=tuple(run_rows(run, study) for run in results.runs),
         data=closer_data(results, evidence.points) if evidence else Markup(""),
         downloads=downloads(evidence) if evidence else (),
         study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
@@ -140,7 +139,7 @@ def _family_views(evidence: Evidence, key: str) -> tuple[FamilyView, ...]:
 def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
     sensitivity = family_points(evidence.sensitivity, family)
     tested = [family_points(sensitivity, family, at) for at in evidence.tested(family)]
-    at_tested = sensitivity.loc[sorted({label for rows in tested for label in rows.index})]
+    at_tested = evidence.common.loc[sorted({label for rows in tested for label in rows.index})]
     others = evidence.factors[1:]
     return FamilyView(
         name=family.name,
@@ -180,9 +179,9 @@ def _measures(evidence: Evidence, family: Family, key: str) -> tuple[MeasureView
 def _strips(evidence: Evidence, family: Family) -> tuple[Strip, ...]:
     """A strip an arm and tested setting of the factors besides hypergrad_lr."""
     found = (
-        strip(judged, arm, at(fixed))
+        strip(judged, arm, at(fixed), whole=i == 0)
         for arm in family.others
-        for fixed in evidence.tested(family)
+        for i, fixed in enumerate(evidence.tested(family))
         if not isinstance(judged := evidence.judged_at(family, fixed), str)
     )
     return tuple(one for one in found if one is not None)
@@ -202,15 +201,6 @@ def _seeds(study: Study) -> str:
     if study.pilot_seeds:
         parts.append(count(len(study.pilot_seeds), "pilot seed"))
     return " and ".join(parts)
-
-
-def _run_rows(run: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Provenance in the order it was written, whatever its keys."""
-    return tuple(
-        (name.replace("_", " "), value if isinstance(value, str) else json.dumps(value))
-        for name, value in run.items()
-        if value is not None
-    )
 
 
 def _failures(cells: pd.DataFrame) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from hdsens.analysis import Accounting
@@ -51,6 +52,16 @@ def curve_text(rows: pd.DataFrame, names: Sequence[str]) -> str:
                 f" at lr {level(worst['lr'])}{_hypergrad(worst)}"
             )
     return ". ".join(parts)
+
+
+def idle_words(rows: pd.DataFrame, base: str | None) -> str:
+    """That a base arm at lr = 0 does not train, where its loss there is the initial one."""
+    at_zero = rows[(rows["arm"] == base) & (rows["lr"] == 0)].dropna(subset="loss_mean")
+    if not len(at_zero) or not np.allclose(
+        at_zero["loss_mean"], at_zero["initial_loss"], rtol=1e-3
+    ):
+        return ""
+    return f"at lr = 0 {base} does not train (initial loss)"
 
 
 def _hypergrad(row: Row) -> str:

@@ -10,9 +10,10 @@ import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
-from hdsens.analysis import tunability_curve, verdict
+from hdsens.analysis import regret_table, sensitivity_table, tunability_curve, verdict
 from hdsens.report import render
-from hdsens.report.answer import confirmed, only_on
+from hdsens.report.answer import confirmed, loss_words, only_on
+from hdsens.report.common_levels import over_common_levels
 from hdsens.report.judgement import strip
 from hdsens.report.overview import joint_sentences
 from hdsens.report.text import share
@@ -41,9 +42,9 @@ def test_pilots_alone_are_no_result() -> None:
     ("sides", "words"),
     [
         (["both", "both"], ""),
-        (["below"], " below sgd's best lr only"),
-        (["above", "below"], " above or below sgd's best lr only"),
-        (["both", "below"], " (once below sgd's best lr only)"),
+        (["below"], " (only for lr below sgd's best)"),
+        (["above", "below"], " (only for lr above or below sgd's best)"),
+        (["both", "below"], " (once only for lr below sgd's best)"),
     ],
 )
 def test_words_say_on_which_side_alone_c1_holds(sides: list[str], words: str) -> None:
@@ -57,7 +58,7 @@ def test_sentence_and_mark_say_the_side(partial: Results) -> None:
     is_c1 = (found.parts["arm"] == "sgd_hd") & (found.parts["part"] == "C1")
     own = found.parts[is_c1].head(1).assign(verdict="supported", side="below", primary=True)
     said = confirmed(partial.study.arm("sgd_hd"), "supported", own)
-    assert said.endswith("depends much less on lr than sgd below sgd's best lr only.")
+    assert said.endswith("depends much less on lr than sgd (only for lr below sgd's best).")
     shown = strip(replace(found, parts=own), partial.study.arm("sgd_hd"))
     assert shown is not None
     (mark,) = shown.rows[0][1]
@@ -87,3 +88,31 @@ def test_tuning_figure_says_what_c4_compares(partial: Results, partial_html: str
         draws = "1 draw" if row.draws == 1 else f"{row.draws} draws"
         (said,) = re.findall(r"sgd_hd minus sgd: [^\"]*", partial_html)
         assert f"{share(row.difference)} after {draws}" in said
+
+
+def test_arms_are_averaged_over_the_lr_that_they_share() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    arms[1]["lr"] = [0.0, 1e-3, 1e-2, 1e-1]  # the base has 1e-4, 1 and 10 besides
+    shown = results(paper_study(arms=arms))
+    cells = shown.cells
+    regrets = regret_table(cells)
+    shared = regrets[regrets["lr"].isin([1e-3, 1e-2, 1e-1])]
+    own = sensitivity_table(cells)
+    found = over_common_levels(cells, "train_loss", own)
+    for label, row in found.iterrows():
+        at = shared[shared["arm"] == row["arm"]]
+        at = at[at["hypergrad_lr"].isna() | (at["hypergrad_lr"] == row["hypergrad_lr"])]
+        assert row["regret_mean"] == pytest.approx(at["regret_mean"].mean(), abs=1e-12)
+        assert (row["n_common"], row["n_uncommon"]) == (3, 3)
+        if row["arm"] == "sgd":
+            assert row["regret_mean"] != pytest.approx(own.loc[label, "regret_mean"], abs=0.01)
+    base = found[found["arm"] == "sgd"].iloc[0]
+    said = "Averaged over the 3 nonzero lr that all these arms were run at, sgd loses "
+    assert said + loss_words(base) in Page(render([shown])).text
+
+
+def test_common_levels_are_all_levels_where_arms_have_the_same(partial: Results) -> None:
+    own = sensitivity_table(partial.cells)
+    found = over_common_levels(partial.cells, "train_loss", own)
+    pd.testing.assert_frame_equal(found[own.columns], own, check_flags=False)
+    assert "Averaged over the lr tried, " in Page(render([partial])).text

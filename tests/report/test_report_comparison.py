@@ -83,3 +83,18 @@ def test_cells_of_one_side_are_counted(before: Results) -> None:
     nothing.attrs = before.cells.attrs
     none = compare(before, Results(before.folder, before.study, nothing, before.traces, ()))
     assert (len(none.points), none.only_before) == (0, 21)
+
+
+def test_pilot_cells_are_compared_too() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    study = paper_study(arms=arms, protocol={"pilot_seeds": [20, 21]})
+    before = results(study)
+    assert compare(before, before).same
+    cells = before.cells.copy()
+    cells.attrs = before.cells.attrs
+    pilot = cells.index[(cells["seed"] == 20) & (cells["lr"] == 0.1) & (cells["arm"] == "sgd")]
+    cells.loc[pilot, "train_loss"] += 100.0
+    found = compare(before, Results(before.folder, study, cells, before.traces, ()))
+    (row,) = found.points[found.points["outcome"] != "equal"].to_dict("records")
+    assert (row["arm"], row["lr"], row["n_seeds"]) == ("sgd", 0.1, 5)
+    assert row["outcome"] == "changed"

@@ -155,7 +155,33 @@ def test_provenance_shows_unknown_keys() -> None:
     run = {"run_id": "r9", "flux capacitor": [1, {"gigawatts": 1.21}], "git": None}
     page = Page(render([replace(shown, runs=(run,))]))
     assert "flux capacitor" in page.text
-    assert '[1, {"gigawatts": 1.21}]' in page.text
+    assert "1 and gigawatts 1.21" in page.text
+
+
+def test_provenance_says_what_was_declared_in_words() -> None:
+    shown = results(paper_study())
+    declared = {
+        "protocol": {"pilot_seeds": [20, 21]},
+        "seeds": [0, 1, 2, 3, 4],
+        "arms": {
+            "hd": {
+                "baseline": "sgd",
+                "optimizer": "SGDHD",
+                "settings": {"nesterov": True},
+                "levels": {"lr": [0.0, 1e-4, 0.1], "hypergrad_lr": [1e-3]},
+            }
+        },
+    }
+    kept = shown.study.model_dump(mode="json")
+    page = Page(render([replace(shown, runs=({"declared": declared, "study": kept},))]))
+    assert (
+        "seeds 0 to 4 (5 values); hd: SGDHD against sgd, nesterov true, lr 0, 1e-4 and 0.1,"
+        " hypergrad_lr 1e-3; protocol: pilot_seeds 20 and 21" in page.text
+    )
+    assert '{"baseline"' not in page.text
+    other = {**kept, "name": "before"}
+    page = Page(render([replace(shown, runs=({"study": other},))]))
+    assert "name before" in page.text
 
 
 def test_cells_trained_unlike_are_said() -> None:
@@ -164,6 +190,30 @@ def test_cells_trained_unlike_are_said() -> None:
     cells.loc[cells.index[:2], "device"] = "cuda"
     page = Page(render([shown]))
     assert "not all trained alike: device: cpu, cuda" in page.text
+
+
+def test_a_base_arm_at_zero_is_said_not_to_train_where_it_does_not(partial_page: Page) -> None:
+    said = "t lr = 0 sgd does not train (initial loss)"
+    assert "A" + said in partial_page.text  # under the curves
+    assert "over 3 seeds; a" + said in partial_page.text  # over the heatmap
+    moved = results(paper_study())
+    at_zero = (moved.cells["arm"] == "sgd") & (moved.cells["lr"] == 0)
+    moved.cells.loc[at_zero, "train_loss"] *= 0.9
+    assert said not in Page(render([moved])).text
+
+
+def test_a_summary_explains_its_words_once() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    tasks = [{"model": "bowl", "data": name, "steps": 20} for name in ("one", "two")]
+    shown = [results(paper_study(name=t["data"], arms=arms, task=t)) for t in tasks]
+    html = render(shown)
+    assert html.count("<h2>How to read this</h2>") == html.count('data-table="criteria"') == 1
+    assert 'id="r0-reading"' in html
+    assert html.count('<a href="#r0-reading">how to read this</a>') == 1
+    strict = paper_study(
+        arms=arms, protocol={"pilot_seeds": [20], "margins": {"zero": 0.01}}, task=tasks[1]
+    )
+    assert render([shown[0], results(strict)]).count('data-table="criteria"') == 2
 
 
 BROKEN = {

@@ -122,14 +122,14 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
     ("outcomes", "sentence"),
     [
         ("sss", "Yes: hd depends much less on lr than sgd at each of 3 settings of hypergrad_lr."),
-        ("rrr", "No: hd does not depend much less on lr than sgd at each of 3 settings of"),
+        ("rrr", "No: at none of 3 settings of hypergrad_lr does hd depend much less on lr than"),
         ("iii", "Not settled: whether hd depends much less on lr than sgd is open at each of 3"),
         ("ssr", "Partly: hd depends much less on lr than sgd at 2 of 3 settings of hypergrad_lr;"
-         " at 1 it does not."),
+         " 1 is refuted."),
         ("sri", "Partly: hd depends much less on lr than sgd at 1 of 3 settings of hypergrad_lr;"
-         " at 1 it does not and 1 is open."),
-        ("rri", "Not shown: hd does not depend much less on lr than sgd at 2 of 3 settings of"
-         " hypergrad_lr; 1 is open."),
+         " 1 is refuted and 1 is open."),
+        ("rri", "Not shown: hd depends much less on lr than sgd at none of 3 settings of"
+         " hypergrad_lr; 2 are refuted and 1 is open."),
         ("s", "Yes: hd depends much less on lr than sgd."),
     ],
 )  # fmt: skip
@@ -226,7 +226,7 @@ def test_thresholds_on_the_page_are_those_of_the_study(
     rules = criteria(paper_study(protocol=protocol).protocol)
     said = [rule.supported for rule in rules]
     for text, numbers in zip(
-        said, (["0.7 ×", "3.0"], ["4.0"], ["5.0", "50%"], ["6.0"]), strict=True
+        said, (["0.7 ×", "3 points"], ["4 points"], ["5 points", "50%"], ["6 points"]), strict=True
     ):
         assert all(n in text for n in numbers)
 

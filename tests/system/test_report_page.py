@@ -117,13 +117,21 @@ def choose(page: Any, row: float, column: float, rows: int = 7, columns: int = 4
     return section.locator(".closer")
 
 
-def path_points(page: Any, panel: Any, figure: int, curve: int) -> np.ndarray:
-    d = panel.locator("figure").nth(figure).locator(".curve.own").nth(curve).get_attribute("d")
-    return np.array([[float(v) for v in p.split()] for p in re.split("[ML]", d)[1:]])
+def path_points(panel: Any, figure: int, kind: str, curve: int) -> np.ndarray:
+    """Points of a drawn curve, (n, 2) in pixels; `kind` is "own" or "base"."""
+    lines = panel.locator("figure").nth(figure).locator(f".{kind}_marks path")
+    d = lines.nth(curve).get_attribute("d")
+    return np.array([[float(v) for v in p.split(",")] for p in re.split("[ML]", d)[1:]])
+
+
+def symlog(values: np.ndarray, threshold: float) -> np.ndarray:
+    return np.sign(values) * np.log1p(np.abs(values) / threshold)
 
 
 def straightness(x: np.ndarray, y: np.ndarray) -> float:
     """Largest distance from the straight line of y over x, in pixels."""
+    if not np.ptp(x):
+        return float(np.ptp(y))
     return float(np.abs(np.polyval(np.polyfit(x, y, 1), x) - y).max())
 
 
@@ -138,15 +146,50 @@ def test_click_shows_the_curves_of_that_cell(page: Any, shown: Results) -> None:
         assert rows.nth(i).get_attribute("data-cell") == cell["cell_id"]
         loss = float(rows.nth(i).locator("[data-value=train_loss]").inner_text())
         assert loss == pytest.approx(cell["train_loss"], rel=1e-3)
-        trace = shown.traces[shown.traces["cell_id"] == cell["cell_id"]]
-        batch_loss, lr = path_points(page, panel, 0, i), path_points(page, panel, 1, i)
-        assert len(batch_loss) == len(lr) == len(trace)
-        steps = np.log10(trace["step"].to_numpy(float))
-        assert straightness(steps, batch_loss[:, 0]) < 0.2
-        assert straightness(np.log10(trace["batch_loss"].to_numpy()), batch_loss[:, 1]) < 0.5
-        smallest = shown.traces.merge(own["cell_id"], on="cell_id")["lr"]
-        threshold = smallest[smallest != 0].abs().min()
-        assert straightness(np.arcsinh(trace["lr"].to_numpy() / threshold), lr[:, 1]) < 0.5
+    base = cells[(cells["arm"] == "sgd") & (cells["lr"] == 0)]
+    traces = shown.traces[shown.traces["cell_id"].isin([*own["cell_id"], *base["cell_id"]])]
+    threshold = traces.loc[traces["lr"] != 0, "lr"].abs().min()
+    for kind, part in (("own", own), ("base", base)):
+        for i, cell_id in enumerate(part["cell_id"]):
+            trace = traces[traces["cell_id"] == cell_id]
+            batch_loss, lr = (path_points(panel, figure, kind, i) for figure in (0, 1))
+            assert len(batch_loss) == len(lr) == len(trace)
+            steps = np.log10(trace["step"].to_numpy(float))
+            assert straightness(steps, batch_loss[:, 0]) < 0.2
+            assert straightness(np.log10(trace["batch_loss"].to_numpy()), batch_loss[:, 1]) < 0.5
+            assert straightness(symlog(trace["lr"].to_numpy(), threshold), lr[:, 1]) < 0.5
+
+
+def test_a_curve_can_be_read_and_zoomed(page: Any, shown: Results) -> None:
+    panel = choose(page, row=6, column=2)
+    chart = panel.locator(".chart").first
+    chart.locator(".mark-symbol path").nth(6 * 9 + 4).hover(force=True)
+    read = dict(
+        row.locator("td").all_inner_texts() for row in page.locator("#vg-tooltip-element tr").all()
+    )
+    seed = int(read["curve"].removeprefix("base, ").removeprefix("seed "))
+    arm = "sgd" if read["curve"].startswith("base") else "sgd_hd"
+    cells = shown.cells[(shown.cells["lr"] == 0) & (shown.cells["seed"] == seed)]
+    cell = cells[(cells["arm"] == arm) & cells["hypergrad_lr"].isin([0.01, np.nan])].iloc[0]
+    traces = shown.traces[shown.traces["cell_id"] == cell["cell_id"]]
+    at = traces.set_index("step")["batch_loss"].loc[int(read["step"])]
+    assert float(read["value"]) == pytest.approx(at, rel=1e-3)
+    before = path_points(panel, 0, "own", 0)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(200)
+    zoomed = path_points(panel, 0, "own", 0)
+    assert np.ptp(zoomed[:, 0]) > 1.2 * np.ptp(before[:, 0])
+
+
+def test_the_library_is_read_only_when_a_chart_is_in_view(page: Any) -> None:
+    page.wait_for_timeout(300)
+    assert page.evaluate("typeof window.vegaEmbed") == "undefined"
+    panel = page.locator("section.evidence .closer").first
+    panel.scroll_into_view_if_needed()
+    panel.locator(".own_marks path").first.wait_for(state="attached")
+    assert page.evaluate("typeof window.vegaEmbed") == "function"
 
 
 def test_arrow_keys_choose_cells(page: Any) -> None:

@@ -1,11 +1,7 @@
 "use strict";
 // Look closer: choose a heatmap's cell and see its curves. Without this script the page is whole.
 (() => {
-  const NS = "http://www.w3.org/2000/svg";
   const WIDE = 20;
-
-  const text = (value) =>
-    value === null || value === undefined ? "–" : String(Number(value.toPrecision(4)));
 
   // A level as the rest of the page writes it: 0.1, 1e-4.
   const level = (value) => {
@@ -15,6 +11,12 @@
     return value.toExponential(2).replace(/\.?0*e\+?/, "e");
   };
 
+  // A measured value, with four digits so that a column compares.
+  const text = (value) => {
+    if (value === null || value === undefined) return "–";
+    return value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4) ? value.toPrecision(4) : value.toExponential(3);
+  };
+
   const element = (tag, attributes = {}, ...children) => {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -22,94 +24,106 @@
     return made;
   };
 
-  const shape = (tag, attributes, content) => {
-    const made = document.createElementNS(NS, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    if (content !== undefined) made.textContent = content;
-    return made;
+  // The library lies in the page as text: unpacked and read when the first chart is wanted.
+  let library;
+  const unpack = async () => {
+    const packed = atob(document.getElementById("library").textContent);
+    const bytes = Uint8Array.from(packed, (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    document.head.append(element("script", {}, await new Response(stream).text()));
   };
+  const vega = () => (library ??= unpack().then(() => window.vegaEmbed));
 
-  // Scales: a function to place a value, and the values to write at the axis.
-  const decades = (low, high) => {
-    const all = [], factors = high - low < 1.5 ? [1, 2, 5] : [1];
-    for (let e = Math.floor(low); e <= high; e++) {
-      for (const f of factors) all.push(Number(`${f}e${e}`));
-    }
-    return thin(all.filter((t) => Math.log10(t) >= low - 1e-9 && Math.log10(t) <= high + 1e-9));
-  };
+  const lossScale = (values) =>
+    Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) >= WIDE ? { type: "log" } : { type: "linear", zero: false };
 
-  const thin = (all) => {
-    const every = Math.max(1, Math.ceil(all.length / 5));
-    return all.filter((_, i) => (all.length - 1 - i) % every === 0);
-  };
-
-  const logScale = (values) => {
-    const logs = values.map(Math.log10);
-    return { place: Math.log10, ticks: decades(Math.min(...logs), Math.max(...logs)) };
-  };
-
-  const linearScale = (values) => {
-    const low = Math.min(...values), high = Math.max(...values);
-    const unit = 10 ** Math.floor(Math.log10((high - low) / 3 || 1));
-    const step = [1, 2, 5, 10].map((m) => m * unit).find((s) => (high - low) / s <= 4) || 1;
-    const ticks = [];
-    for (let t = Math.ceil(low / step) * step; t <= high + 1e-12; t += step) {
-      ticks.push(Number(t.toPrecision(6)));
-    }
-    return { place: (v) => v, ticks };
-  };
-
-  const signedScale = (values, threshold) => {
-    const place = (v) => Math.asinh(v / threshold);
-    const high = Math.max(...values), low = Math.min(...values);
-    const up = high > threshold ? decades(Math.log10(threshold), Math.log10(high)) : [];
-    const down = low < -threshold ? decades(Math.log10(threshold), Math.log10(-low)) : [];
-    return { place, ticks: [...down.map((t) => -t).reverse(), 0, ...up] };
-  };
-
-  const lossScale = (values) => {
-    const low = Math.min(...values), high = Math.max(...values);
-    return low > 0 && high / low >= WIDE ? logScale(values) : linearScale(values);
-  };
-
+  // lr may be zero and change its sign: linear around zero then, logarithmic beyond.
   const lrScale = (values) => {
     const sizes = values.filter((v) => v !== 0).map(Math.abs);
-    const low = sizes.length ? Math.min(...sizes) : 1;
-    if (values.some((v) => v <= 0)) return signedScale(values, low);
-    return Math.max(...sizes) / low >= WIDE ? logScale(values) : linearScale(values);
+    if (!sizes.length || values.every((v) => v > 0)) return lossScale(values);
+    return { type: "symlog", constant: Math.min(...sizes) };
   };
 
+  // Vega has linear ticks on a symlog axis: these are zero and decades instead.
+  const signedTicks = (values, smallest) => {
+    const most = Math.ceil(Math.log10(Math.max(...values.map(Math.abs)) || 1));
+    const least = Math.ceil(Math.log10(smallest)), every = Math.max(1, Math.ceil((most - least) / 3));
+    const up = [];
+    for (let e = most; e >= least; e -= every) up.push(Number(`1e${e}`));
+    return [...up.map((t) => -t), 0, ...up];
+  };
+
+  // On a log axis: decades, and 2 and 5 between them where there are few.
+  const axisOf = (values, scale) => {
+    if (scale.type === "symlog") return { values: signedTicks(values, scale.constant), labelExpr: "level(datum.value)" };
+    if (scale.type === "linear") return { tickCount: 4, labelExpr: "level(datum.value)" };
+    const named = Math.max(...values) / Math.min(...values) > 200 ? "decade(datum.value) === 1" : "indexof([1, 2, 5], decade(datum.value)) >= 0";
+    const only = { condition: { test: named, value: 1 }, value: 0 };
+    return { labelExpr: `${named} ? level(datum.value) : ""`, gridOpacity: only, tickOpacity: only };
+  };
+  const decade = (value) => Number(value.toExponential(0).split("e")[0]);
+
+  const line = (kind, dash) => ({
+    name: kind,
+    transform: [{ filter: `datum.kind === "${kind}"` }],
+    mark: { type: "line", clip: true, stroke: `var(--${kind === "own" ? "accent" : "base"})`, strokeWidth: 1.5, strokeDash: dash },
+    encoding: { detail: { field: "name", sort: null } },
+  });
+
   // One chart: curves are {steps, values, kind, name}.
-  const chart = (title, curves, scaleOf) => {
-    const box = { left: 52, top: 8, width: 300, height: 130 };
-    const values = curves.flatMap((c) => c.values.filter((v) => v !== null));
-    if (!values.length) return element("p", { class: "muted" }, `${title}: nothing was recorded`);
-    const y = scaleOf(values), x = logScale(curves.flatMap((c) => c.steps));
-    const spread = (scale, all, from, size) => {
-      const placed = all.map(scale.place);
-      const low = Math.min(...placed), range = Math.max(...placed) - low;
-      return (v) => from + size * (range ? (scale.place(v) - low) / range : 0.5);
+  const chartSpec = (curves, scaleOf) => {
+    const rows = curves.flatMap((c) =>
+      c.steps.map((step, i) => ({ step, value: c.values[i], name: c.name, kind: c.kind })).filter((r) => r.value !== null));
+    const values = rows.map((r) => r.value), scale = scaleOf(values);
+    const axis = (of, scaled) => ({ labelOverlap: "greedy", ...axisOf(of, scaled) });
+    const x = { nice: false, type: "log" };
+    return {
+      width: "container", height: 130, padding: 2,
+      autosize: { type: "fit-x", contains: "padding" },
+      background: "transparent",
+      data: { values: rows },
+      encoding: {
+        x: { field: "step", type: "quantitative", scale: x, axis: { ...axis(rows.map((r) => r.step), x), grid: false } },
+        y: { field: "value", type: "quantitative", scale: { nice: false, ...scale }, axis: { ...axis(values, scale), title: null } },
+        tooltip: [{ field: "name", title: "curve" }, { field: "step" }, { field: "value", format: ".4~g" }],
+      },
+      layer: [
+        ...(rows.some((r) => r.kind === "base") ? [line("base", [4, 2])] : []),
+        ...(rows.some((r) => r.kind === "own") ? [line("own", [1, 0])] : []),
+        { mark: { type: "point", clip: true, size: 60, opacity: 0, filled: true },
+          params: [{ name: "view", bind: "scales",
+            select: { type: "interval", zoom: "wheel![event.ctrlKey || event.metaKey]" } }] },
+      ],
+      config: {
+        view: { stroke: null },
+        font: "inherit",
+        axis: { labelColor: "var(--muted)", titleColor: "var(--muted)", gridColor: "var(--rule)", domainColor: "var(--rule)",
+          tickColor: "var(--rule)", labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" },
+      },
     };
-    const atX = spread(x, curves.flatMap((c) => c.steps), box.left, box.width);
-    const atY = spread(y, values, box.top + box.height, -box.height);
-    const svg = shape("svg", { viewBox: "0 0 360 176", role: "img", "aria-label": title });
-    for (const tick of y.ticks) {
-      const attributes = { x1: box.left, x2: box.left + box.width, y1: atY(tick), y2: atY(tick) };
-      svg.append(shape("line", { ...attributes, class: "grid" }));
-      svg.append(shape("text", { x: box.left - 5, y: atY(tick) + 3.5, class: "tick end" }, level(tick)));
+  };
+
+  const chart = (title, curves, scaleOf) => {
+    if (!curves.some((c) => c.values.some((v) => v !== null))) {
+      return element("p", { class: "muted" }, `${title}: nothing was recorded`);
     }
-    for (const tick of x.ticks) {
-      svg.append(shape("text", { x: atX(tick), y: box.top + box.height + 15, class: "tick" }, level(tick)));
-    }
-    svg.append(shape("text", { x: box.left + box.width / 2, y: 172, class: "tick" }, "step"));
-    for (const curve of curves) {
-      const known = curve.steps.map((s, i) => [s, curve.values[i]]).filter(([, v]) => v !== null);
-      const path = known.map(([s, v], i) => `${i ? "L" : "M"}${atX(s).toFixed(1)} ${atY(v).toFixed(1)}`);
-      const line = shape("path", { d: path.join(""), class: `curve ${curve.kind}` });
-      line.append(shape("title", {}, curve.name));
-      svg.append(line);
-    }
-    return element("figure", {}, element("figcaption", {}, title), svg);
+    const place = element("div", { class: "chart", role: "img", "aria-label": `${title} over steps; the table has its end by seed` });
+    const options = { renderer: "svg", actions: false, expressionFunctions: { level, decade }, tooltip: { theme: "custom" } };
+    seen(place, async () => {
+      const embed = await vega();
+      if (place.isConnected) place.drawn = await embed(place, chartSpec(curves, scaleOf), options);
+    });
+    return element("figure", {}, element("figcaption", {}, title), place);
+  };
+
+  // Draw when a chart comes into view: a page that is only opened stays quick.
+  const seen = (place, draw) => {
+    const watch = new IntersectionObserver((entries) => {
+      if (!entries.some((e) => e.isIntersecting)) return;
+      watch.disconnect();
+      draw().catch(() => place.replaceChildren("This browser cannot draw the curves; the numbers stand below."));
+    }, { rootMargin: "300px" });
+    watch.observe(place);
   };
 
   // The cell as a study file of its own; it has the same cell_id.
@@ -139,13 +153,13 @@
 
   const seedTable = (runs) => {
     const names = ["seed", "outcome", "train_loss", "valid_loss", "lr_final"];
-    const head = element("tr", {}, ...names.map((n) => element("th", { scope: "col" }, n.replace("_", " "))));
+    const head = element("tr", {}, ...names.map((n, i) => element("th", i < 2 ? { scope: "col", class: "text" } : { scope: "col" }, n.replace("_", " "))));
     const rows = runs.map((run) =>
       element(
         "tr",
         { "data-cell": run.id },
         element("th", { scope: "row" }, String(run.seed)),
-        element("td", {}, [run.outcome, run.note].filter(Boolean).join(": ")),
+        element("td", { class: "text" }, [run.outcome, run.note].filter(Boolean).join(": ")),
         ...names.slice(2).map((n) => element("td", { "data-value": n }, text(run[n])))
       )
     );
@@ -158,7 +172,8 @@
   const curvesOf = (data, id, kind) => {
     const runs = data.runs.filter((run) => run.point === id);
     const keys = data.by === "cell" ? runs.map((r) => r.id) : [id];
-    const names = data.by === "cell" ? runs.map((r) => `seed ${r.seed}`) : ["median over seeds"];
+    const names = (data.by === "cell" ? runs.map((r) => `seed ${r.seed}`) : ["median over seeds"])
+      .map((name) => (kind === "base" ? `base, ${name}` : name));
     return keys.flatMap((key, i) => {
       const found = data.curves.of[key];
       if (!found) return [];
@@ -168,6 +183,7 @@
 
   const show = (panel, data, id, base) => {
     const point = data.points[id];
+    for (const place of panel.querySelectorAll(".chart")) place.drawn?.finalize();
     if (!point) {
       panel.replaceChildren(element("p", {}, "The curves of this point are in the results folder."));
       return;
@@ -187,7 +203,9 @@
       element("h3", {}, where(point)),
       chart("minibatch loss (nats)", of("loss"), lossScale),
       chart("lr", of("lr"), lrScale),
-      ...(base >= 0 && base !== id ? [element("p", { class: "muted" }, "Grey: the base arm at the same lr.")] : []),
+      element("p", { class: "muted reading" },
+        (base >= 0 && base !== id ? "Grey, dashed: the base arm at the same lr. " : "") +
+        "Point at a curve to read it; pinch or Ctrl + wheel zooms, dragging moves, a double click resets."),
       ...(runs.length ? [seedTable(runs), again] : [element("p", { class: "muted" }, "Median over seeds, up to where the first of them ends.")])
     );
   };

@@ -1,0 +1,82 @@
+"""Lines and marks stand out from what is behind them, in every mode (WCAG 1.4.11: 3:1)."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+
+from hdsens.report import palette
+from hdsens.report.heatmap import VALUES, WASHED_OUT
+
+CSS = files("hdsens.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
+LIGHT, DARK, PRINTED = (
+    dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
+    for block in re.findall(r":root \{(.*?)\}", CSS, re.S)
+)
+MODES = {"light": LIGHT, "dark": LIGHT | DARK, "print": LIGHT | PRINTED}
+
+
+def linear(color: str) -> np.ndarray:
+    c = np.array(to_rgb(color))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+
+
+def oklab_mix(high: str, low: str, share: float) -> str:
+    """CSS color-mix in oklab: a mean of cube roots of cone responses."""
+    roots = [np.cbrt(TO_LMS @ linear(c)) for c in (high, low)]
+    rgb = np.linalg.solve(TO_LMS, (share * roots[0] + (1 - share) * roots[1]) ** 3).clip(0, 1)
+    return to_hex(np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb ** (1 / 2.4) - 0.055))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ramp", ["hd", "lr"])
+def test_every_line_of_a_ramp_stands_out(mode: str, ramp: str) -> None:
+    colors = MODES[mode]
+    for share in np.linspace(0, 1, 21):
+        color = oklab_mix(colors[f"{ramp}-high"], colors[f"{ramp}-low"], share)
+        assert contrast(color, colors["paper"]) >= 3, (share, color)
+        assert contrast(palette.PRINT.ramp(ramp, share), palette.PRINT.paper) >= 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mark", "behind", "least"),
+    [
+        ("base", "paper", 3), ("muted", "paper", 4.5), ("accent", "paper", 3), ("ink", "paper", 7),
+        ("muted", "wash", 3), ("ink", "wash", 4.5), ("ink", "good", 4.5), ("ink", "bad", 4.5),
+        ("ink", "warn", 4.5),
+    ],
+)  # fmt: skip
+def test_every_mark_stands_out(mode: str, mark: str, behind: str, least: float) -> None:
+    colors = MODES[mode]
+    assert contrast(colors[mark], colors[behind]) >= least
+
+
+def test_dots_stand_out_from_the_lightest_cell() -> None:
+    assert contrast(WASHED_OUT, to_hex(VALUES(1.0))) >= 3
+    assert contrast(LIGHT["dots"], LIGHT["light"]) >= 3
+
+
+def test_files_and_pages_have_the_same_colours() -> None:
+    for name in ("ink", "muted", "rule", "paper", "base", "wash"):
+        assert getattr(palette.PRINT, name) == LIGHT[name]
+    assert palette.PRINT.hd == (LIGHT["hd-low"], LIGHT["hd-high"])
+    assert palette.PRINT.lr == (LIGHT["lr-low"], LIGHT["lr-high"])
