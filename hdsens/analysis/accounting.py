@@ -43,19 +43,30 @@ def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
 
     Args:
         cells: one row a cell.
-        expected: how many cells the study has; without it `cells.attrs["expected"]`, and without
-            that what the grid and the seeds seen would make.
+        expected: how many cells the study has; without it `cells.attrs["expected"]`, unless rows
+            were taken out since (`attrs["n_rows"]`), and without that what the grid and the seeds
+            seen would make.
     """
+    told = expected_of(cells)
     cells = one_row_a_cell(cells)
     count = cells["outcome"].value_counts().reindex(list(OUTCOMES), fill_value=0)
     completed, diverged, failed = (int(count[outcome]) for outcome in OUTCOMES)
     source = "given" if expected is not None else "study"
     if expected is None:
-        expected = cells.attrs.get("expected")
+        expected = told
     if expected is None:
         expected, source = _expected_from_what_is_seen(cells), "seen"
     missing = max(expected - completed - diverged - failed, 0)
     return Accounting(expected, completed + diverged, completed, diverged, failed, missing, source)
+
+
+def expected_of(cells: pd.DataFrame) -> int | None:
+    """How many cells the study of a frame has; None where unknown, or where somebody filtered it.
+
+    pandas keeps `attrs` when rows are taken out, and those rows are not missing.
+    """
+    whole = cells.attrs.get("n_rows", len(cells)) == len(cells)
+    return cells.attrs.get("expected") if whole else None
 
 
 def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis.accounting import check_columns, factor_names, one_row_a_cell
+from hdsens.analysis.accounting import check_columns, expected_of, factor_names, one_row_a_cell
+from hdsens.analysis.intervals import Floats
 from hdsens.analysis.tasks import LISTS_BY_TASK, check_same_arms, tell_tasks_apart
 from hdsens.errors import InputError
 
@@ -18,8 +19,8 @@ def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
     Results of one task are one task; where two have the same label and differ in batch size, steps,
     weight decay, validation, dtype, stop rule or seeds, the label is extended by what differs. A
-    cell that two results hold counts once. `attrs["expected"]` is the sum over the frames less
-    such cells, where every frame has it, else absent.
+    cell that two results hold counts once. `attrs["expected"]` is the sum over the frames, where
+    every frame has it; absent where results overlap and lack cells, as both may lack the same.
 
     Raises:
         InputError: two results of one task declare an arm of one name differently.
@@ -33,9 +34,11 @@ def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     total = len(joined)
     joined = one_row_a_cell(joined).reset_index(drop=True)
     joined.attrs = {"factors": list(dict.fromkeys(n for part in parts for n in factor_names(part)))}
-    expected = [part.attrs.get("expected") for part in parts]
-    if None not in expected:
-        joined.attrs["expected"] = sum(filter(None, expected)) - (total - len(joined))
+    expected = [expected_of(part) for part in parts]
+    overlap = total - len(joined)
+    if None not in expected and (not overlap or expected == [len(part) for part in parts]):
+        joined.attrs["expected"] = sum(filter(None, expected)) - overlap
+        joined.attrs["n_rows"] = len(joined)
     for name in LISTS_BY_TASK:
         found = [entry for part in parts for entry in part.attrs.get(name, [])]
         if found:
@@ -66,7 +69,9 @@ def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.Data
     """Cells as they stood at a share of their budget, where the trace has a full evaluation.
 
     `train_loss` and the validation columns are those of step ceil(share · steps); a cell that
-    diverged later is completed there, one that diverged by then is diverged.
+    diverged later is completed there, one that diverged by then is diverged. A target counts where
+    it was reached by then. `best_valid_loss` is that of the evaluations until then; extremes of lr
+    are null.
 
     Raises:
         InputError: a cell that was still training has no evaluation at that step.
@@ -88,4 +93,19 @@ def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.Data
         )
     for column in columns:
         then[column] = np.where(running, found[column].to_numpy(dtype=float), np.nan)
-    return then
+    for target in (c for c in cells if str(c).startswith("steps_to_")):
+        then[target] = cells[target].where((cells[target] <= step).to_numpy(dtype=bool))
+    if "steps_run" in cells:
+        then["steps_run"] = np.minimum(cells["steps_run"].to_numpy(dtype=float), step)
+    if "best_valid_loss" in cells:
+        then["best_valid_loss"] = _best_until(cells, traces, step)
+    return then.assign(**{c: np.nan for c in ("lr_final", "lr_max", "lr_min") if c in cells})
+
+
+def _best_until(cells: pd.DataFrame, traces: pd.DataFrame, step: Floats) -> Floats:
+    if "valid_loss" not in traces:
+        return np.full(len(cells), np.nan)
+    until = pd.Series(step, index=cells["cell_id"].to_numpy())
+    early = traces[traces["step"] <= traces["cell_id"].map(until)]
+    best = early.groupby("cell_id")["valid_loss"].min()
+    return cells["cell_id"].map(best).to_numpy(dtype=float)

@@ -45,6 +45,8 @@ from hdsens.notebook import html_table
 
 UNIT = "normalised regret: 0 as good as tuned, 1 as bad as untrained"
 BETA = "hypergrad_lr"
+JOINT = ["arm", "baseline", "n_tasks", "tested", "verdict", "not_supported"]
+JOINT += ["n_settings", "n_settings_refuted", "refuted_on_this_ladder"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,10 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         _parts_frame(parts, panel),
         _levels_frame(pairs, parts),
         _window(parts),
-        pd.DataFrame([_joint(arm, parts, panel) for arm in sorted({part.arm for part in parts})]),
+        pd.DataFrame(
+            [_joint(arm, parts, panel) for arm in sorted({part.arm for part in parts})],
+            columns=JOINT,
+        ),
         "confirmatory" if confirmatory else "exploratory",
         tuple(dict.fromkeys(departures)),
         panel.account,
@@ -286,7 +291,7 @@ def _window(parts: Sequence[Part]) -> pd.DataFrame:
         tasks = sorted({part.task for part in own})
         rows += [{"arm": arm, "task": task, **_held(own, [task])} for task in tasks]
         rows.append({"arm": arm, "task": "all tasks", **_held(own, tasks)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["arm", "task", "supported", "decades"])
 
 
 def _held(parts: Sequence[Part], tasks: Sequence[str]) -> dict[str, Any]:

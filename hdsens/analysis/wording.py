@@ -39,7 +39,11 @@ def in_words(
     for row in _records(joint):
         own = parts[parts["arm"] == row["arm"]]
         lines += ["", *(_tested(row, own) if row["tested"] else _surveyed(row, own))]
-    lines += ["", KEY, *_rules(parts), *_departures(label, deviations), "", str(account)]
+    if joint.empty:
+        lines += ["", "No HD arm could be compared with its baseline; the reasons are below."]
+    else:
+        lines += ["", KEY, *_rules(parts)]
+    lines += [*_departures(label, deviations), "", str(account)]
     return "\n".join(lines)
 
 
@@ -86,6 +90,8 @@ def _part(row: dict[str, Any], where: str) -> Iterable[str]:
     yield f"      {effect(row)}; to be below {_line(row):g}"
     if row["part"] == "C1" and not pd.isna(row["check_effect"]):
         yield f"      G, what is given up at the best lr = {_bounds(row, 'check_')}"
+    if row["part"] == "C2" and not pd.isna(row["check_effect"]):
+        yield f"      share of seeds that diverged = {_bounds(row, 'check_')}"
     yield f"      {row['decided_by']}"
 
 

@@ -30,7 +30,8 @@ def test_joined_studies_keep_their_factors_and_expectations() -> None:
     one.attrs = {"factors": ["lr", "hypergrad_lr"], "expected": 24}
     two.attrs = {"factors": ["lr", "hypergrad_lr", "momentum"], "expected": 3}
     joined = join_cells([one, two])
-    assert joined.attrs == {"factors": ["lr", "hypergrad_lr", "momentum"], "expected": 27}
+    factors = ["lr", "hypergrad_lr", "momentum"]
+    assert joined.attrs == {"factors": factors, "expected": 27, "n_rows": 26}
     assert list(joined.columns) == [*one.columns, "momentum"]
     table = regret_table(joined)
     assert table.attrs["accounting"]["missing"] == 1
@@ -64,6 +65,46 @@ def test_cells_at_an_earlier_budget() -> None:
         InputError, match=r"2 cells must be evaluated at 0\.2 of the budget; add 0\.2"
     ):
         cells_at(cells, traces, 0.2)
+
+
+def test_what_a_cell_reached_later_does_not_count_at_an_earlier_budget() -> None:
+    cells = frame([cell("sgd", 0.1, 0, 0.2, steps_to_x=20.0, steps_to_y=40.0)])
+    cells = cells.assign(best_valid_loss=0.1, lr_max=0.9)
+    traces = pd.DataFrame(
+        {
+            "cell_id": cells["cell_id"][0],
+            "step": [10, 30, 100],
+            "train_loss": [1.0, 0.6, 0.2],
+            "valid_loss": [0.5, 0.7, 0.1],
+        }
+    )
+    (then,) = cells_at(cells, traces, 0.3).to_dict("records")
+    assert (then["steps_to_x"], then["best_valid_loss"], then["steps_run"]) == (20, 0.5, 30)
+    assert np.isnan([then["steps_to_y"], then["lr_max"]]).all()
+
+
+def test_rows_that_were_taken_out_are_not_missing() -> None:
+    cells = small_study()
+    cells.attrs |= {"expected": len(cells) + 1, "n_rows": len(cells)}
+    assert regret_table(cells).attrs["accounting"]["missing"] == 1
+    one = cells[cells["arm"] == "sgd"]
+    assert regret_table(one).attrs["accounting"]["missing"] == 0
+    assert regret_table(join_cells([one])).attrs["accounting"]["missing"] == 0
+
+
+def test_overlapping_results_that_lack_cells_promise_no_number() -> None:
+    """Both lack the same cell here; the sum would count it twice."""
+    cells = small_study()
+    part = cells.iloc[1:].copy()
+    part.attrs["expected"] = len(cells)
+    assert regret_table(join_cells([part, part])).attrs["accounting"]["missing"] == 1
+
+
+def test_a_verdict_on_nothing_has_its_columns_and_says_so() -> None:
+    found = verdict(small_study().query("arm == 'sgd_hd'"))
+    assert "verdict" in found.joint
+    assert "supported" in found.window
+    assert "No HD arm could be compared" in str(found)
 
 
 def test_sensitivity_to_any_factor() -> None:
