@@ -251,12 +251,13 @@ def _mark_others(ax: Axes, shown: Heatmap, palette: Palette) -> None:
 
 
 def _dot(ax: Axes, column: int, row: int) -> None:
-    """Fill a cell with dots: strokes without length, a tenth of the size of a hatch in a file."""
+    """Fill a cell with dots: the shortest strokes, a tenth of the size of a hatch in a file."""
     across, down = np.meshgrid((np.arange(9) + 0.5) / 9, (np.arange(5) + 0.5) / 5)
-    at = np.stack([column + across.ravel(), row + down.ravel()], axis=1)
-    codes = np.tile([Path.MOVETO, Path.LINETO], len(at))
+    starts = np.stack([column + across.ravel(), row + down.ravel()], axis=1)
+    strokes = np.stack([starts, starts + np.array([0.01, 0.0])], axis=1).reshape(-1, 2)
+    codes = np.tile([Path.MOVETO, Path.LINETO], len(starts))
     dots: dict[str, Any] = {"fill": False, "lw": 1.1, "capstyle": "round"}
-    ax.add_patch(PathPatch(Path(np.repeat(at, 2, axis=0), codes), edgecolor=WASHED_OUT, **dots))
+    ax.add_patch(PathPatch(Path(strokes, codes), edgecolor=WASHED_OUT, **dots))
 
 
 def _mark_small(ax: Axes, marks: NDArray[np.str_], palette: Palette) -> None:

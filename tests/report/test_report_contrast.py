@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from report_studies import paper_study, results
 
 from hdsens.report import palette
-from hdsens.report.heatmap import VALUES, WASHED_OUT
+from hdsens.report.figure import new_figure
+from hdsens.report.heatmap import VALUES, WASHED_OUT, color_scale, draw_heatmap, heatmap
+from hdsens.report.measures import measures
 
 CSS = files("hdsens.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
 LIGHT, DARK, PRINTED = (
@@ -73,6 +78,26 @@ def test_every_mark_stands_out(mode: str, mark: str, behind: str, least: float) 
 def test_dots_stand_out_from_the_lightest_cell() -> None:
     assert contrast(WASHED_OUT, to_hex(VALUES(1.0))) >= 3
     assert contrast(LIGHT["dots"], LIGHT["light"]) >= 3
+
+
+def test_a_cell_no_better_than_untrained_is_dotted_in_pixels_and_small_in_svg() -> None:
+    cells = results(paper_study(arms=paper_study().model_dump(mode="json")["arms"][:1])).cells
+    measure = measures(cells, {})[0]
+    shown = heatmap(measure.rows, "sgd", "value", capped=True)
+    assert shown.untrained.any()
+    plain = replace(shown, untrained=np.zeros_like(shown.untrained))
+    counts = []
+    for one in (shown, plain):
+        figure = new_figure(3.0, 3.0)
+        draw_heatmap(figure.subplots(), one, color_scale([one], measure))
+        pixels, file = io.BytesIO(), io.StringIO()
+        figure.savefig(pixels, format="rgba")
+        figure.savefig(file, format="svg")
+        assert len(file.getvalue()) < 60_000
+        rgba = np.frombuffer(pixels.getvalue(), np.uint8).reshape(-1, 4)
+        dots = np.array(to_rgb(WASHED_OUT)) * 255
+        counts.append((np.abs(rgba[:, :3] - dots).max(axis=1) < 60).sum())
+    assert counts[0] > counts[1] + 20
 
 
 def test_files_and_pages_have_the_same_colours() -> None:
