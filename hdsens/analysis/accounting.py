@@ -70,10 +70,13 @@ def expected_of(cells: pd.DataFrame) -> int | None:
 
 
 def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:
-    """Drop repeated rows of one cell_id (results read twice); a result is kept before a failure."""
+    """Drop repeated rows of one cell_id: a result is kept before a failure, then the earliest."""
     check_columns(cells, ["cell_id", "outcome"])
     rows = cells.reset_index(drop=True)
-    results_first = rows.sort_values("outcome", key=lambda o: o == "failed", kind="stable")
+    keys = pd.DataFrame({"failed": rows["outcome"] == "failed"})
+    if "finished_at" in rows:
+        keys["finished_at"] = pd.to_datetime(rows["finished_at"], utc=True)
+    results_first = rows.loc[keys.sort_values([*keys], kind="stable").index]
     repeated = results_first["cell_id"].notna() & results_first["cell_id"].duplicated()
     return rows.drop(index=results_first.index[repeated])
 

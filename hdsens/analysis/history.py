@@ -47,12 +47,26 @@ def _changed_roles(cells: pd.DataFrame) -> Iterable[str]:
 def _changed_declarations(cells: pd.DataFrame, protocol: Protocol) -> Iterable[str]:
     history = cells.attrs.get("protocol_history", [])
     for task in dict.fromkeys(entry["task"] for entry in history):
-        entries = [entry for entry in history if entry["task"] == task]
+        entries = _as_declared([entry for entry in history if entry["task"] == task])
         own = cells[cells["task"] == task]
         results = own[(own["outcome"] != "failed") & (own["role"] == "confirmatory")]
         if len(results):
             yield from _of_task(task, entries, results, protocol)
             yield from _not_run(task, own, entries[-1]["declared"])
+
+
+def _as_declared(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Histories of several results of a task, the one that began first before the others.
+
+    Each ends with what is declared at present, which has no time.
+    """
+    histories: list[list[Mapping[str, Any]]] = [[]]
+    for entry in entries:
+        histories[-1].append(entry)
+        if entry["started_at"] is None:
+            histories.append([])
+    whole = sorted((h for h in histories if h), key=lambda h: h[0]["started_at"] or "")
+    return [entry for history in whole for entry in history]
 
 
 def _of_task(

@@ -100,6 +100,21 @@ def test_what_is_fixed_after_the_pilot_and_before_the_rest_is_fixed_in_time(tmp_
     assert judge(tmp_path).label == "confirmatory"
 
 
+def test_the_order_in_which_results_are_joined_does_not_matter(tmp_path: Path) -> None:
+    """Levels that a second folder adds, once the first has been seen, are declared too late."""
+
+    def more_levels(told: dict[str, Any]) -> None:
+        for arm in told["arms"]:
+            arm["lr"] = {"zero": True, "log10": [-3, 1], "per_decade": 1}
+
+    train(tmp_path / "first", declared())
+    train(tmp_path / "second", declared(more_levels))
+    folders = [tmp_path / "first", tmp_path / "second"]
+    one, other = judge(*folders), judge(*reversed(folders))
+    assert one.label == other.label == "exploratory"
+    assert set(one.deviations) == set(other.deviations)
+
+
 LATER: dict[str, tuple[Change, Change, str]] = {
     "protocol": (
         drop_protocol, lambda told: None, "protocol changed after confirmatory cells had run"),
