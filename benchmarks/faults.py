@@ -111,9 +111,10 @@ class Run:
         command += ["--executor", executor, "--pack-size", "6", "--max-failures", "20"]
         command += ["--path", path]
         self._out, self._err = out, tempfile.TemporaryFile("w+")  # noqa: SIM115 # as the process lives
+        env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         self._process = subprocess.Popen(
             [*command, "--checkpoint-every", "1"], cwd=folder, stdout=subprocess.DEVNULL,
-            stderr=self._err, start_new_session=True, env={**os.environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109
+            stderr=self._err, start_new_session=True, env=env,
         )  # fmt: skip
 
     def lives(self) -> bool:

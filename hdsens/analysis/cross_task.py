@@ -30,7 +30,7 @@ class CrossTask(NamedTuple):
     tuned_score: Floats
     default_score: Floats
     sensitivity: Floats
-    dimensionality: NDArray[np.int64]
+    dimensionality: Floats
 
 
 def cross_task_measures(score: Floats, n_factors: int) -> CrossTask:
@@ -61,7 +61,7 @@ def cross_task_measures(score: Floats, n_factors: int) -> CrossTask:
     for size in range(n_factors - 1, -1, -1):
         kept = _best_with(flat, same, size)
         needed = np.where(kept >= KEPT_SHARE * tuned, size, needed)
-    return CrossTask(tuned, default, tuned - default, needed)
+    return CrossTask(tuned, default, tuned - default, np.where(np.isnan(tuned), np.nan, needed))
 
 
 def _best_with(flat: Floats, same: NDArray[np.bool_], size: int) -> Floats:

@@ -84,6 +84,7 @@ def sensitivity_table(
         *panel.restrictions,
         *reference_restrictions(panel, reference_loss(panel, "family")),
         *level_restrictions(found, panel, factor),
+        *_uncommon(found),
         *_unpaired(found, panel, regret),
     ]
     table = pd.DataFrame(rows)
@@ -108,6 +109,13 @@ def level_restrictions(found: Sequence[Setting], panel: Panel, factor: str) -> I
     lost = sum(int(_incomplete(panel.runs.loss[s.rows]).sum()) for s in found)
     if lost:
         yield f"{lost} seeds left out of means over {factor}: not every level has a result"
+
+
+def _uncommon(found: Sequence[Setting]) -> Iterable[str]:
+    """Name settings that were run at other levels than their baseline."""
+    for setting, base in zip(found, baselines(found), strict=True):
+        if base is not None and set(setting.levels) != set(base.levels):
+            yield f"{name_of(setting)}: other levels than {base.arm}; each mean is over its own"
 
 
 def _unpaired(found: Sequence[Setting], panel: Panel, regret: Floats) -> Iterable[str]:

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from hdsens.report.changes import change_view
 from hdsens.report.comparison import compare
-from hdsens.report.library import packed_library
 from hdsens.report.overview import joint_sentences, summary
+from hdsens.report.vega import packed_vega
 from hdsens.report.views import view
 from hdsens.store import Results
 from hdsens.version import __version__
@@ -54,7 +54,7 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
         change=change_view(compare(against, results[0]), str(against.folder)) if against else None,
         css=_asset("page.css"),
         js=_asset("closer.js"),
-        library=packed_library() if any(one.data for one in views) else "",
+        library=packed_vega() if any(one.data for one in views) else "",
         version=__version__,
     )
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 def make_cellwise(model: nn.Module) -> nn.Module:
     """The same model, its exactly matching modules swapped in place for those that know cells."""
     for module in model.modules():
-        if type(module) in _SWAPS:
+        if type(module) in _SWAPS and not _is_special(module):
             module.__class__ = _SWAPS[type(module)]
     return model
 
@@ -87,7 +87,7 @@ def run_chain(
 
 def chain_of(model: nn.Module) -> tuple[nn.Module, ...] | None:
     """The layers of a model that is nothing but a chain which `run_chain` knows; else None."""
-    if _has_hooks(model):
+    if _is_special(model):
         return None
     if type(model) is nn.Sequential:
         parts = [chain_of(child) for child in model]
@@ -97,8 +97,11 @@ def chain_of(model: nn.Module) -> tuple[nn.Module, ...] | None:
     return (model,) if known else None
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _is_special(module: nn.Module) -> bool:
+    """Whether a module does more than its class says: hooks, a `forward` of its own, in place."""
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    in_place = isinstance(module, nn.Dropout) and module.inplace
+    return bool(hooks or "forward" in vars(module) or in_place)
 
 
 Weights = tuple[Tensor, Tensor | None]

@@ -19,7 +19,7 @@ def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
     Denormals are flushed to zero because cells near zero are many times slower on CPUs otherwise.
     """
     old_dtype, old_threads = torch.get_default_dtype(), torch.get_num_threads()
-    old_random, old_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 # as given
+    old_random, old_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 # what it replaces is what is kept
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.set_default_dtype(dtype)
         torch.set_num_threads(threads)
@@ -31,7 +31,7 @@ def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
             torch.set_num_threads(old_threads)
             torch.set_default_dtype(old_dtype)
             random.setstate(old_random)
-            np.random.set_state(old_numpy)  # noqa: NPY002 # as given
+            np.random.set_state(old_numpy)  # noqa: NPY002 # the caller's own, given back
 
 
 def resolve_device(name: str) -> torch.device:

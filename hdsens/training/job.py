@@ -33,7 +33,7 @@ class Job:
         """The model with the seed's initial weights, made on the CPU so that devices agree."""
         number = seed_for(seed, 0, Purpose.WEIGHTS)
         torch.manual_seed(number)
-        np.random.seed(number % 2**32)  # noqa: NPY002 # what a model of one's own may draw from
+        np.random.seed(number % 2**32)  # noqa: NPY002 # models of one's own draw from it
         random.seed(number)
         task = self.study.task
         model = build_model(

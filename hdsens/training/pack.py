@@ -79,18 +79,18 @@ class PackTraining:
         task = self._study.task
         with training_environment(getattr(torch, task.dtype), self._threads):
             job = Job(self._study, load_examples(task, self._device), self._device)
-            for record in self._records(job):
-                self._ready.append(record)
-                yield record
+            for records in self._records(job):
+                self._ready += records  # all before the first: an interrupt may come at any
+                yield from records
 
-    def _records(self, job: Job) -> Iterator[CellRecord]:
+    def _records(self, job: Job) -> Iterator[Sequence[CellRecord]]:
         snapshot, rest = self._snapshot, self._cells
         if snapshot is not None:
             ended = ended_records(snapshot, rest, job.initial_loss)
-            yield from ended
+            yield ended
             rest = _without(rest, ended)
         if self._path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
-            yield from train_cells(job, rest, self._keeper, snapshot)
+            yield from _one_by_one(job, rest, self._keeper, snapshot)
             return
         held = [c for c in rest if snapshot and c.cell_id in snapshot.cell_ids]
         for group, start in ((held, snapshot), ([c for c in rest if c not in held], None)):
@@ -112,12 +112,19 @@ class PackTraining:
         )
 
 
+def _one_by_one(
+    job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
+) -> Iterator[Sequence[CellRecord]]:
+    for record in train_cells(job, cells, keeper, snapshot):
+        yield [record]
+
+
 def _train_together(
     job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> Iterator[CellRecord]:
+) -> Iterator[Sequence[CellRecord]]:
     """Fused; what stops it leaves the cells that had ended, and the others go on by themselves."""
     ended, error = _attempt(job, cells, keeper, snapshot)
-    yield from ended
+    yield ended
     rest = _without(cells, ended)
     if error is None:
         return
@@ -130,7 +137,7 @@ def _train_together(
         yield from _train_together(job, rest[half:], keeper, None)
     else:
         _log.warning("%d cells go on one by one: %s: %s", len(rest), type(error).__name__, error)
-        yield from train_cells(job, rest, keeper)
+        yield from _one_by_one(job, rest, keeper, None)
 
 
 def _attempt(

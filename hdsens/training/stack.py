@@ -85,16 +85,17 @@ class Stack:
 
     @cached_property
     def _chain(self) -> tuple[nn.Module, ...] | None:
-        """The layers, where they are a simple chain; hooks and the like are vmap's affair."""
-        layers = None if self.frozen or self._shares_weights else chain_of(self.module)
-        linear = [layer for layer in layers or () if isinstance(layer, nn.Linear)]
-        return layers if linear and len(set(linear)) == len(linear) else None
+        """The layers, where they are a simple chain; hooks and the like are vmap's affair.
 
-    @property
-    def _shares_weights(self) -> bool:
-        """Whether a parameter has two names, as the bias of two layers may have."""
-        names = [name for name, _ in self.module.named_parameters(remove_duplicate=False)]
-        return len(names) > len(list(self.module.named_parameters()))
+        Its parameters are the weights and biases of the linear layers, each of them once: none is
+        frozen, shared or a tensor that is no parameter.
+        """
+        layers = chain_of(self.module) or ()
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        own = [t for layer in linear for t in (layer.weight, layer.bias) if t is not None]
+        known = {id(self.module.get_parameter(name)) for name in self.parameters}
+        once = len(own) == len(self.parameters) and {id(tensor) for tensor in own} == known
+        return layers if linear and once else None
 
     @cached_property
     def _weights(self) -> dict[nn.Module, tuple[Tensor, Tensor | None]]:

@@ -20,6 +20,7 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
+from hdsens.analysis.cross_task import cross_task_measures
 
 STUDY = small_study().assign(steps_to_goal=30.0)
 NO_LOSS = {"train_loss": np.nan}
@@ -68,6 +69,20 @@ def test_a_table_or_one_line(frame, table):
         else:
             message = ""
     assert "\n" not in message
+
+
+def test_means_over_other_levels_than_the_baselines_are_named():
+    told = "other levels than sgd; each mean is over its own"
+    fewer = STUDY[(STUDY["arm"] == "sgd_hd") | (STUDY["lr"] != 0.01)]
+    found = [
+        any(told in note for note in sensitivity_table(cells).attrs["restrictions"])
+        for cells in (STUDY, fewer)
+    ]
+    assert found == [False, True]
+
+
+def test_a_score_that_is_not_known_has_no_dimensionality():
+    assert np.isnan(cross_task_measures(np.full((2, 3), np.nan), 1).dimensionality)
 
 
 def test_a_task_without_a_result_is_left_out_and_named():

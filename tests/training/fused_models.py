@@ -157,16 +157,47 @@ def tied_bias(input_shape, n_classes):
     return model
 
 
+def tensor_bias(input_shape, n_classes):
+    """A bias that is no parameter, so that nothing trains it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), n_classes, bias=False))
+    del model[1].bias
+    model[1].bias = torch.linspace(-1, 1, n_classes)
+    return model
+
+
+def own_forward(input_shape, n_classes):
+    """A container whose `forward` was replaced on the instance."""
+    inner = nn.Sequential(nn.Linear(math.prod(input_shape), 16), nn.Tanh())
+    inner.forward = lambda x: 0.5 * inner[1](inner[0](x))
+    return nn.Sequential(nn.Flatten(), inner, nn.Linear(16, n_classes))
+
+
+class DropInPlace(nn.Module):
+    """Dropout in place, whose input is used again."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.first, self.last = nn.Linear(n_in, 16), nn.Linear(16, n_classes)
+        self.dropout = nn.Dropout(0.5, inplace=True)
+
+    def forward(self, x):
+        hidden = self.first(x.flatten(1))
+        return self.last(self.dropout(hidden) + hidden)
+
+
+def drop_in_place(input_shape, n_classes):
+    return DropInPlace(math.prod(input_shape), n_classes)
+
+
 def hooked(input_shape, n_classes, kind):
     """A hook on a container, of the kind that is asked for."""
     inner = nn.Sequential(nn.Linear(math.prod(input_shape), 16), nn.Tanh())
     if kind == "forward":
         inner.register_forward_hook(lambda module, args, result: 0.5 * result)
-    elif kind == "before":
+    elif kind == "before forward":
         inner.register_forward_pre_hook(lambda module, args: (0.5 * args[0],))
     elif kind == "backward":
-        inner.register_full_backward_hook(lambda module, into, out: None)
-        inner[0].register_full_backward_pre_hook(lambda module, out: (0.5 * out[0],))
+        inner[1].register_full_backward_hook(lambda module, into, out: (0.5 * into[0],))
     else:
         inner[0].register_full_backward_pre_hook(lambda module, out: (0.5 * out[0],))
     return nn.Sequential(nn.Flatten(), inner, nn.Linear(16, n_classes))
@@ -194,7 +225,7 @@ def drawn_elsewhere(input_shape, n_classes):
     """Its weights come from NumPy's and Python's own generators."""
     layer = nn.Linear(math.prod(input_shape), n_classes)
     with torch.no_grad():
-        layer.weight.copy_(torch.tensor(np.random.randn(*layer.weight.shape)))  # noqa: NPY002 # as people do
+        layer.weight.copy_(torch.tensor(np.random.randn(*layer.weight.shape)))  # noqa: NPY002 # the case that is tested
         layer.bias.fill_(random.random())
     return nn.Sequential(nn.Flatten(), layer)
 

@@ -258,17 +258,21 @@ def test_a_hook_on_a_parameter_is_obeyed(after, caplog):
     assert "parameter '1.weight' has a hook, which would get lost" in caplog.text
 
 
+HOOKS = ("forward", "before forward", "backward", "before backward")
+
+
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        ("tied_bias", {}),
-        *(("hooked", {"kind": k}) for k in ("forward", "before", "backward", "of")),
+        *((name, {}) for name in ("tied_bias", "tensor_bias", "own_forward", "drop_in_place")),
+        *(("hooked", {"kind": kind}) for kind in HOOKS),
     ],
 )
-def test_shared_weights_and_hooks_count_in_a_pack_as_alone(model, settings):
+def test_what_a_layer_does_beside_its_class_counts_in_a_pack_as_alone(model, settings):
     arms = [arm("sgd", "SGD", [0.01, 0.1])]
     study = declare(arms, f"fused_models:{model}", settings, steps=20)
     fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert {record.outcome for record in plain} == {"completed"}
     assert_equal(fused, plain)
 
 
@@ -280,6 +284,13 @@ def test_an_interrupt_leaves_the_cells_that_had_ended():
     with pytest.raises(KeyboardInterrupt):
         ready.extend(record.outcome for record in training)
     assert [record.outcome for record in training.record().cells] == ["diverged"]
+
+
+def test_an_interrupt_between_two_records_leaves_all_that_had_ended():
+    study = declare([arm("sgd", "SGD", [0.0, 0.01, 0.1])], "logreg", steps=5)
+    training = PackTraining(study, cells_of(study), "cpu", 1, "fused")
+    next(iter(training))
+    assert len(training.record().cells) == 3
 
 
 def test_weights_from_other_generators_follow_the_seed_too():

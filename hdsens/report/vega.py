@@ -10,7 +10,7 @@ from vl_convert import javascript_bundle
 
 
 @cache
-def packed_library() -> str:
+def packed_vega() -> str:
     """The library as base64 of gzip: JavaScript that sets `window.vegaEmbed` and nothing else.
 
     It goes into a page as text, so that a browser parses it only when a chart is wanted.
