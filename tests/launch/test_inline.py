@@ -210,3 +210,26 @@ def test_a_results_folder_that_cannot_be_made_is_an_input_error(small, tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"results '.*file.out' cannot be written: .*; choose"):
         train(small, tmp_path / "file" / "out")
+
+
+def test_a_data_factory_that_changed_between_two_runs_is_called_again(small, tmp_path, monkeypatch):
+    """As in a notebook: the process, and what it keeps, stays."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "data_of_a_notebook.py").write_text(
+        "import numpy as np\n"
+        "from hdsens.tasks import Data\n"
+        "scale = 1.0\n"
+        "def blobs():\n"
+        "    inputs = scale * np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)\n"
+        "    targets = np.arange(40) % 2\n"
+        "    return Data(inputs, targets, inputs[:4], targets[:4], 2)\n"
+    )
+    small = change(small, ["task", "data"], "data_of_a_notebook:blobs")
+    train(small, tmp_path / "before")
+    import data_of_a_notebook
+
+    monkeypatch.setattr(data_of_a_notebook, "scale", 9.0)
+    train(small, tmp_path / "after")
+    before, after = (read_cells(tmp_path / name)["initial_loss"] for name in ("before", "after"))
+    assert before.notna().all()
+    assert (before != after).all()
