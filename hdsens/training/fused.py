@@ -15,7 +15,6 @@ from hdsens.training.fusable import optimizer_of, rule_of
 from hdsens.training.job import Job, evaluation_steps, trace_steps
 from hdsens.training.ledger import Ledger, Pair, Window
 from hdsens.training.optimizers import inv_sqrt_factor
-from hdsens.training.randomness import Purpose, seed_for, seed_torch
 from hdsens.training.snapshots import (
     CannotKeepError,
     Keeper,
@@ -134,6 +133,7 @@ class FusedRun:
     def update(self) -> Tensor:
         """Make one update of every cell; their minibatch losses before it `(n_live,)`."""
         self.step += 1
+        self.job.seed_step(self.cells[0].seed, self.step)
         losses, gradients = self._backward(self.batches.at(self.step))
         if self.rule is None:
             self.trained = tuple(gradients)
@@ -191,7 +191,6 @@ class FusedRun:
     def _backward(self, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
         """Each cell's minibatch loss, and the gradients of the parameters that have one."""
         self.stack.module.train()
-        seed_torch(seed_for(self.cells[0].seed, self.step, Purpose.FORWARD), self.job.device)
         logits = self.stack(batch.inputs)
         losses, slopes = losses_and_slopes(logits, batch.targets)
         parameters = self.stack.parameters

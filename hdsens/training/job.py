@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hdsens.study import Study
+from hdsens.tasks.importing import is_import_path
 from hdsens.tasks.models import build_model
 from hdsens.training.examples import Examples, Split
-from hdsens.training.randomness import Purpose, seed_for
+from hdsens.training.randomness import Purpose, seed_all, seed_for, seed_torch
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH = 512
+"""Examples at once: the same on both paths, for models with batch statistics or noise in eval."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,26 @@ class Job:
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The model with the seed's initial weights, made on the CPU so that devices agree."""
-        number = seed_for(seed, 0, Purpose.WEIGHTS)
-        torch.manual_seed(number)
-        np.random.seed(number % 2**32)  # noqa: NPY002 # models of one's own draw from it
-        random.seed(number)
+        seed_all(seed_for(seed, 0, Purpose.WEIGHTS), self.device)
         task = self.study.task
         model = build_model(
             task.model, task.model_settings, self.examples.input_shape, self.examples.n_classes
         )
         return model.to(self.device, getattr(torch, task.dtype))
+
+    def seed_step(self, seed: int, step: int) -> None:
+        """Make all that a step draws a function of (seed, step): augmentation, model, optimizer.
+
+        Only a person's own code draws from NumPy's and Python's generators, whose seeding takes 1%
+        of a small step.
+        """
+        number = seed_for(seed, step, Purpose.FORWARD)
+        (seed_all if self._has_own_code else seed_torch)(number, self.device)
+
+    @cached_property
+    def _has_own_code(self) -> bool:
+        task, arms = self.study.task, self.study.arms
+        return any(map(is_import_path, (task.model, task.data, *(arm.optimizer for arm in arms))))
 
     def initial_loss(self, seed: int) -> float:
         """Full training loss of the seed's fresh model, computed once for all its cells."""

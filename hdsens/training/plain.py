@@ -17,7 +17,6 @@ from hdsens.training.examples import Batches, Split
 from hdsens.training.job import Job, all_finite, evaluate, evaluation_steps, trace_steps
 from hdsens.training.optimizer_state import load_optimizer, save_optimizer
 from hdsens.training.optimizers import build_optimizer, build_schedule
-from hdsens.training.randomness import Purpose, seed_for, seed_torch
 from hdsens.training.recorder import Recorder
 from hdsens.training.snapshots import Keeper, note_unusable, rows_of, to_array, to_tensor, under
 
@@ -164,7 +163,8 @@ class PlainRun:
 
     def update(self, step: int) -> float | None:
         """One update; the minibatch's loss, or None once anything is non-finite."""
-        loss = self.backward(self.batches.at(step), step)
+        self.job.seed_step(self.cell.seed, step)
+        loss = self.backward(self.batches.at(step))
         self.recorder.loss(step, loss)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if not (math.isfinite(loss) and all_finite(gradients)):
@@ -188,11 +188,10 @@ class PlainRun:
     def _lr_is_finite(self) -> bool:
         return abs(float(self.optimizer.param_groups[0]["lr"])) <= self.largest
 
-    def backward(self, batch: Split, step: int) -> float:
+    def backward(self, batch: Split) -> float:
         """Gradients of the minibatch's mean loss, in `p.grad`; the loss."""
         self.model.train()
         self.optimizer.zero_grad()
-        seed_torch(seed_for(self.cell.seed, step, Purpose.FORWARD), self.job.device)
         loss: Tensor = functional.cross_entropy(self.model(batch.inputs), batch.targets)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         return loss.item()

@@ -5,6 +5,7 @@ So a cell gives the same result alone, in any pack, on any worker and after a re
 
 from __future__ import annotations
 
+import random
 from enum import IntEnum
 
 import numpy as np
@@ -33,10 +34,18 @@ def epoch_order(seed: int, epoch: int, n_examples: int) -> npt.NDArray[np.int64]
 
 
 def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed the global generators that a model on the device draws from.
+    """Seed the global generators that torch's own modules on the device draw from.
 
     ``torch.manual_seed`` seeds those of every backend, which takes as long as a small step.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def seed_all(seed: int, device: torch.device) -> None:
+    """Seed every global generator that a person's own code may draw from: NumPy's, Python's too."""
+    seed_torch(seed, device)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 # it is the global one that people draw from
+    random.seed(seed)

@@ -14,9 +14,7 @@ from torch.nn import functional
 from hdsens.training.cellwise import chain_of, make_cellwise, run_chain
 from hdsens.training.examples import Split
 from hdsens.training.fusable import obstacle_of_model
-from hdsens.training.job import Evaluation
-
-_EVALUATION_ROWS = 512
+from hdsens.training.job import EVALUATION_BATCH, Evaluation
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,8 @@ def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
     # Added up in place: small results kept between large ones would scatter over the heap.
     loss = torch.zeros(n_cells, dtype=torch.float64, device=device)
     right = torch.zeros(n_cells, dtype=torch.int64, device=device)
-    for start in range(0, len(split.targets), _EVALUATION_ROWS):
-        rows = slice(start, start + _EVALUATION_ROWS)
+    for start in range(0, len(split.targets), EVALUATION_BATCH):
+        rows = slice(start, start + EVALUATION_BATCH)
         inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
         scores = stack(inputs).transpose(1, 2)
         index = targets.expand(n_cells, 1, -1)

@@ -102,6 +102,24 @@ def batch_evaluated(input_shape, n_classes):
     )
 
 
+class EvaluatedOtherwise(nn.Module):
+    """Trains together as alone, and is evaluated otherwise."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+
+    def forward(self, x):
+        x = self.layer(x.flatten(1))
+        if not self.training and torch._C._functorch.is_batchedtensor(x):
+            x = 2 * x
+        return x
+
+
+def evaluated_otherwise(input_shape, n_classes):
+    return EvaluatedOtherwise(math.prod(input_shape), n_classes)
+
+
 class Numbering(nn.Module):
     """A buffer that counts what vmap calls: its value alone would be another."""
 
@@ -228,6 +246,22 @@ def drawn_elsewhere(input_shape, n_classes):
         layer.weight.copy_(torch.tensor(np.random.randn(*layer.weight.shape)))  # noqa: NPY002 # the case that is tested
         layer.bias.fill_(random.random())
     return nn.Sequential(nn.Flatten(), layer)
+
+
+class Drawing(nn.Module):
+    """Draws from the generators of NumPy, Python and torch at every pass."""
+
+    def __init__(self, n_in, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_classes)
+
+    def forward(self, x):
+        x = x.flatten(1) * np.random.uniform(0.5, 1.5)  # noqa: NPY002 # the case that is tested
+        return self.layer(x + 0.1 * torch.randn(x.shape)) * random.uniform(0.5, 1.5)
+
+
+def drawing(input_shape, n_classes):
+    return Drawing(math.prod(input_shape), n_classes)
 
 
 class Scaled(nn.Module):

@@ -109,7 +109,7 @@ def test_rounding_sends_no_model_to_the_plain_loop(model, optimizer):
         ("fading", "buffer 'scale' is replaced instead of written into"),
         ("masked", "RuntimeError: parameter '1.weight' has a hook"),
         ("numbering", "RuntimeError: together, buffer 'calls' is "),
-        ("batch_evaluated", "RuntimeError: together, the evaluated loss is "),
+        ("evaluated_otherwise", "RuntimeError: together, the evaluated loss is "),
         ("training_only", "ValueError: never evaluated"),
         ("no_such_name", "no_such_name"),
     ],

@@ -264,7 +264,16 @@ HOOKS = ("forward", "before forward", "backward", "before backward")
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        *((name, {}) for name in ("tied_bias", "tensor_bias", "own_forward", "drop_in_place")),
+        *(
+            (name, {})
+            for name in (
+                "tied_bias",
+                "tensor_bias",
+                "own_forward",
+                "drop_in_place",
+                "batch_evaluated",
+            )
+        ),
         *(("hooked", {"kind": kind}) for kind in HOOKS),
     ],
 )
@@ -297,6 +306,16 @@ def test_weights_from_other_generators_follow_the_seed_too():
     study = declare([arm("sgd", "SGD", [0.0])], "fused_models:drawn_elsewhere", steps=1)
     first, second = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
     assert first[0].initial_loss == second[0].initial_loss
+
+
+def test_what_a_model_draws_from_any_generator_follows_seed_and_step_alone():
+    levels = [0.0, 0.01, 0.1]
+    study = declare([arm("sgd", "SGD", levels)], "fused_models:drawing", steps=20)
+    fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert_equal(fused, plain)
+    assert_equal(list(PackTraining(study, cells_of(study)[2:], "cpu", 1, "fused")), plain[2:])
+    losses = [point.batch_loss for point in fused[0].trace]  # at lr = 0
+    assert len(set(losses)) == len(losses)
 
 
 @pytest.mark.parametrize("times", [1, 3])

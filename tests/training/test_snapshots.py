@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from test_fused import ADAM_ARMS, NESTEROV, SGD_ARMS, arm, cells_of, declare
+from test_fused import ADAM_ARMS, NESTEROV, SGD_ARMS, arm, assert_equal, cells_of, declare
 
 from hdsens.records import Snapshot
+from hdsens.tasks.data import load_data
 from hdsens.training.pack import PackTraining
 
 STEPS = 70  # more than a look's window
@@ -44,6 +46,7 @@ FUSED = {
     "adam": (ADAM_ARMS, "mlp", {"width": 8}, "budget"),
     "buffers": (SGD_ARMS, "fused_models:norm_cnn", {}, "budget"),
     "dropout": (ADAM_ARMS, "fused_models:residual", {"p": 0.4}, "targets"),
+    "draws": (SGD_ARMS, "fused_models:drawing", {}, "budget"),
 }
 
 
@@ -80,6 +83,19 @@ class Counting(torch.optim.SGD):
         super().step(closure)
 
 
+class Restless(torch.optim.SGD):
+    """SGD with noise from the generators of NumPy and Python."""
+
+    def __init__(self, params, lr, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.add_(np.random.randn() + random.random(), alpha=1e-3)  # noqa: NPY002 # what is tested
+        super().step(closure)
+
+
 class Hoarding(torch.optim.SGD):
     """SGD whose state is no tensor: it has no snapshot."""
 
@@ -110,6 +126,7 @@ PLAIN = {
     "rmsprop": arm("a", "RMSprop", [0.01], schedule="inv_sqrt"),
     "radam": arm("a", "RAdam", [0.01]),
     "own": arm("a", f"{__name__}:Counting", [0.1, 0.01]),
+    "draws": arm("a", f"{__name__}:Restless", [0.1, 0.01]),
 }
 
 
@@ -119,6 +136,25 @@ def test_the_plain_loop_goes_on_bit_for_bit(case):
     whole, snapshots = interrupted_at(study, "plain", (0, 0.47, 1))
     for snapshot in snapshots:
         assert train(study, "plain", snapshot) == whole
+
+
+def test_random_augmentation_of_ones_own_follows_seed_and_step():
+    """Drawn from the global generators, though one that depends on the step is offered."""
+    study = declare([arm("a", "SGD", [0.1, 0.01])], steps=12)
+    task = study.task.model_copy(update={"data": f"{__name__}:shaken_digits"})
+    study = study.model_copy(update={"task": task})
+    for path in ("fused", "plain"):
+        whole, snapshots = interrupted_at(study, path, (0.2, 0.8))
+        for snapshot in snapshots:
+            assert train(study, path, snapshot) == whole
+    assert_equal(train(study, "fused"), train(study, "plain"))
+
+
+def shaken_digits():
+    def shake(inputs, generator):
+        return inputs * np.random.uniform(0.5, 1.5) + random.random()  # noqa: NPY002 # likewise
+
+    return replace(load_data("digits", {}), augment=shake)
 
 
 @pytest.mark.parametrize("kind", ["Hoarding", "Holding"])
