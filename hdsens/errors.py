@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Any
 
 _MISSING = object()
+_NOT_ONES_OWN = {*sys.stdlib_module_names, "hdsens", "torch", "numpy", "ray"}
+_INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("purelib", "platlib")})
 
 
 class InputError(ValueError):
@@ -43,6 +49,35 @@ class StoppedError(RuntimeError):
 
     def __init__(self, message: str) -> None:
         super().__init__(_one_line(message))
+
+
+def describe(error: BaseException, limit: int = 1000) -> str:
+    """An exception in one line: type, message, and where a person's own code raised it.
+
+    ``ValueError: width must be even (nets.py:12)``. The place is the innermost call outside
+    Python, torch and this package, of what is not installed where there is any. An `InputError`
+    says all by itself.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    kind, message, place = type(error).__name__, " ".join(str(error).split()), _place(error)
+    text = f"{kind}: {message}" if message else kind
+    return _one_line(text[: limit - len(place)] + place)
+
+
+def _place(error: BaseException) -> str:
+    """`` (package/module.py:line)``, or nothing."""
+    found = [
+        (frame.f_globals.get("__name__", ""), frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    own = [frame for frame in found if frame[0].partition(".")[0] not in _NOT_ONES_OWN]
+    here = [frame for frame in own if not frame[1].startswith(_INSTALLED)] or own
+    if not here:
+        return ""
+    module, file, line = here[-1]
+    depth = module.count(".") + 1 + file.endswith("__init__.py")
+    return f" ({'/'.join(Path(file).parts[-depth:])}:{line})"
 
 
 def _rebuild(message: str) -> InputError:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hdsens.cells import Cell
+from hdsens.errors import describe
 
 Outcome = Literal["completed", "diverged", "failed"]
 
@@ -80,7 +81,7 @@ class Snapshot:
 
 def failure(cell: Cell, error: BaseException | str) -> CellRecord:
     """The record of a cell that raised: never a result, always with its reason."""
-    reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    reason = error if isinstance(error, str) else describe(error, MAX_ERROR_LENGTH)
     return CellRecord(cell, "failed", error=" ".join(reason.split())[:MAX_ERROR_LENGTH])
 
 

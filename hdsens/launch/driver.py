@@ -79,7 +79,8 @@ def run(
         safeguards: how faults are met.
 
     Raises:
-        InputError: the study or an argument breaks a rule; nothing has been written then.
+        InputError: the study or an argument breaks a rule, or its model or data cannot make a
+            first step; nothing has been written then.
         StoppedError: the run could not go on; what was finished before is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what was finished before is kept.
     """
@@ -103,9 +104,11 @@ def run(
     with _stopping_at_faults(store), Interrupts() as interrupts:
         if missing:
             with _open(executor, resources, address, safeguards, interrupts) as opened:
+                arranged = _arrange(store, study, missing, opened, pack_size, wish)
                 store.begin(study, train_size)
                 store.write_run(provenance(executor, resources, study))
-                packs, kept = _plan(store, study, missing, opened, pack_size, wish)
+                kept = store.plan([c for c in missing if c.cell_id in store.planned()], ())
+                packs = store.plan(missing, arranged)
                 doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
                 with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                     opened.train(study, store, packs, progress)
@@ -127,20 +130,18 @@ def _stopping_at_faults(store: Store) -> Iterator[None]:
         raise unwritable(store, error) from error
 
 
-def _plan(
+def _arrange(
     store: Store,
     study: Study,
     cells: Sequence[Cell],
     executor: Executor,
     pack_size: int | None,
     path: PathWish,
-) -> tuple[tuple[Pack, ...], tuple[Pack, ...]]:
-    """All packs, and those of them that an earlier run planned; the others are arranged now."""
+) -> tuple[Pack, ...]:
+    """Packs of the cells that no earlier run planned; writes nothing."""
     planned = store.planned()
-    kept = store.plan([cell for cell in cells if cell.cell_id in planned], ())
     fresh = [cell for cell in cells if cell.cell_id not in planned]
-    arranged = executor.arrange(study, fresh, pack_size, path) if fresh else ()
-    return store.plan(cells, arranged), kept
+    return executor.arrange(study, fresh, pack_size, path) if fresh else ()
 
 
 def _write_report(store: Store) -> Location:

@@ -28,7 +28,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from hdsens.cells import Cell
-from hdsens.errors import StoppedError
+from hdsens.errors import InputError, StoppedError
 from hdsens.launch.cluster import GONE, Watch, open_cluster, reservation
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.progress import CellProgress
@@ -82,6 +82,9 @@ def ray_executor(
             try:
                 packs: tuple[Pack, ...] = ray.get(remote.remote(*given))
             except ray.exceptions.RayError as error:  # the worker died: training will say why
+                cause = getattr(error, "cause", None)
+                if isinstance(cause, InputError):
+                    raise cause from None
                 _log.warning("nothing was measured, the plain loop trains: %s", error)
                 return _arrange(given[0], cells, resources, size, "plain", ())
             return packs

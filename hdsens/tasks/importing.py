@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from hdsens.errors import InputError
+from hdsens.errors import InputError, describe
 
 
 def is_import_path(name: str) -> bool:
@@ -82,9 +82,7 @@ def _import_module(module_name: str, thing: str) -> ModuleType:
 
 
 def _import_failed(thing: str, error: Exception) -> InputError:
-    return InputError(
-        thing, f"must be importable; its module raised {type(error).__name__}: {error}"
-    )
+    return InputError(thing, f"must be importable; its module raised {describe(error)}")
 
 
 def _parameter_names(factory: Callable[..., Any]) -> frozenset[str]:

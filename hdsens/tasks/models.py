@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from hdsens.errors import InputError
 from hdsens.tasks.importing import call_factory, import_factory, is_import_path
@@ -44,11 +46,12 @@ def build_model(
       2 / (k² channels_out) and zero bias.
 
     ``"package.module:factory"`` is called as ``factory(**settings)``, with ``input_shape`` and
-    ``n_classes`` where its signature names them; what it raises is not caught.
+    ``n_classes`` where its signature names them; what it raises is not caught. Its lazy modules
+    get their shapes from an example of zeros.
 
     Raises:
         InputError: as `check_model` and `check_input_shape`, or a factory that returns no
-            `torch.nn.Module`.
+            `torch.nn.Module`, or one without parameters that require a gradient.
     """
     if is_import_path(name):
         return _build_own(name, settings, input_shape, n_classes)
@@ -65,6 +68,13 @@ def _build_own(
     model = call_factory(import_factory(name, "model"), settings, offered)
     if not isinstance(model, nn.Module):
         raise InputError(f"model {name!r}", "must return a torch.nn.Module", type(model).__name__)
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        model.eval()(torch.zeros(1, *input_shape))
+        model.train()
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError(
+            f"model {name!r}", "must have parameters that require a gradient", type(model).__name__
+        )
     return model
 
 

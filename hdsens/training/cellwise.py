@@ -22,16 +22,16 @@ def make_cellwise(model: nn.Module) -> nn.Module:
     return model
 
 
-def layers_by_way(model: nn.Module) -> dict[str, list[str]]:
-    """Kinds of the modules without children, by how a pack runs them.
+def layers_by_way(model: nn.Module, *, chained: bool) -> dict[str, list[str]]:
+    """Kinds of a cellwise model's modules without children, by how a pack runs them.
 
     `cell-aware`: swapped here; `as they are`: element by element in a chain of layers; `vmap`.
     """
-    others = "vmap" if chain_of(model) is None else "as they are"
+    others = "as they are" if chained else "vmap"
     kinds: dict[str, list[str]] = {"cell-aware": [], others: []}
     for module in model.modules():
         if not any(True for _ in module.children()):
-            known = type(module) in (*_SWAPS, *_SWAPS.values())
+            known = type(module) in _SWAPS.values()
             way = kinds["cell-aware" if known else others]
             name = type(module).__name__.removeprefix("Cell")
             if name not in way:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hdsens.errors import InputError
+from hdsens.errors import InputError, describe
 from hdsens.study import Study, Task
 from hdsens.tasks.data import check_data, input_shape, load_data, split_indices, train_size
 from hdsens.tasks.names import check_input_shape, check_model
@@ -26,7 +26,7 @@ def check_study(study: Study) -> None:
     except Exception as error:  # whatever a person's own data factory raises
         raise InputError(
             f"study {study.name!r}: task: data set {task.data!r}",
-            f"must load: {type(error).__name__}: {error}",
+            f"must load: {describe(error)}",
             remedy="mend the factory or its settings",
         ) from error
     check_optimizers(study)

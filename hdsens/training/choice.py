@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
 from hdsens.cells import Cell
-from hdsens.errors import InputError
+from hdsens.errors import InputError, describe
 from hdsens.packs import DEFAULT_SIZE, Pack, Path, pack_cells, update_rule
 from hdsens.study import Study
 from hdsens.training.environment import resolve_device, training_environment
-from hdsens.training.examples import load_examples
+from hdsens.training.first_step import try_first_step
 from hdsens.training.fusable import obstacle
 from hdsens.training.job import Job
 from hdsens.training.probe import Probe
@@ -60,31 +60,36 @@ def choose_packs(
         threads: likewise.
         size: most cells in a pack; None measures.
         path: `auto` measures.
+
+    Raises:
+        InputError: the model or the data cannot make the first step, so that no cell could.
     """
+    with training_environment(getattr(torch, study.task.dtype), threads):
+        job = try_first_step(study, cells[0], resolve_device(device))
+        return tuple(_choose_packs(job, cells, threads, size, path))
+
+
+def _choose_packs(
+    job: Job, cells: Sequence[Cell], threads: int, size: int | None, path: PathWish
+) -> Iterator[Pack]:
+    study = job.study
     kinds: dict[tuple[int, str, bool], list[Cell]] = {}
     for cell in cells:
         arm = study.arm(cell.arm)
         fusable = path != "plain" and obstacle(arm, study.task, cell.factors) is None
         kinds.setdefault((cell.batch_size, update_rule(arm.optimizer), fusable), []).append(cell)
-    packs: list[Pack] = []
     for (_, _, fusable), members in kinds.items():
         way = Way("plain", size or DEFAULT_SIZE)
         if fusable:
-            way = _choose(study, members, device, threads, size, path)
-        packs += pack_cells(members, study, way.size, way.path)
-    return tuple(packs)
+            way = _choose(Probe(job, _largest_group(members), threads), size, path)
+        yield from pack_cells(members, study, way.size, way.path)
 
 
-def _choose(
-    study: Study, cells: Sequence[Cell], device: str, threads: int, size: int | None, path: PathWish
-) -> Way:
-    where = resolve_device(device)
+def _choose(probe: Probe, size: int | None, path: PathWish) -> Way:
     try:
-        with training_environment(getattr(torch, study.task.dtype), threads):
-            job = Job(study, load_examples(study.task, where), where)
-            return _measure(Probe(job, _largest_group(cells), threads), size, path)
-    except Exception as error:  # whatever a user's model, data or optimizer raises
-        _log.warning("the plain loop trains these cells: %s: %s", type(error).__name__, error)
+        return _measure(probe, size, path)
+    except Exception as error:  # whatever a user's model raises under vmap
+        _log.warning("the plain loop trains these cells: %s", describe(error))
         return Way("plain", size or DEFAULT_SIZE)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from hdsens.errors import InputError, describe
 from hdsens.study import Study
 from hdsens.tasks.data import input_shape, load_data
 from hdsens.tasks.importing import is_import_path
 from hdsens.tasks.models import build_model
-from hdsens.training.cellwise import layers_by_way
 from hdsens.training.environment import training_environment
 from hdsens.training.stack import Stack
 
@@ -19,6 +19,9 @@ def explain_layers(study: Study) -> str:
     """How a pack would run the layers of the study's model, or why it cannot; two examples of 0.
 
     A person's own model is built too, for the classes of their own data.
+
+    Raises:
+        InputError: its factory returns no model that can be trained.
     """
     task = study.task
     shape = input_shape(task.data, task.data_settings)
@@ -26,13 +29,17 @@ def explain_layers(study: Study) -> str:
     n_classes = load_data(task.data, task.data_settings).n_classes if own_data else _CLASSES
     with training_environment(getattr(torch, task.dtype), torch.get_num_threads()):
         try:
-            model = build_model(task.model, task.model_settings, shape, n_classes)
-        except Exception as error:  # whatever a user's factory raises
-            return f"none, because the model raises {type(error).__name__}: {error}"
+            model = build_model(task.model, task.model_settings, shape, n_classes).train()
+            model(torch.zeros(2, *shape))
+        except InputError as error:
+            raise error.within(f"study {study.name!r}: task") from None
+        except Exception as error:  # whatever a person's own code raises
+            return f"none, because the model raises {describe(error)}"
         try:
-            ways = layers_by_way(model)
-            logits = Stack.of(model.train(), 2)(torch.zeros(2, *shape))
+            stack = Stack.of(model, 2)
+            logits = stack(torch.zeros(2, *shape))
             torch.autograd.backward(logits, torch.ones_like(logits))
         except Exception as error:  # whatever a user's model raises under vmap
-            return f"the plain loop, because together: {type(error).__name__}: {error}"
+            return f"the plain loop, because together: {describe(error)}"
+        ways = stack.layers_by_way()
     return "; ".join(f"{', '.join(kinds)} {way}" for way, kinds in ways.items() if kinds)

@@ -10,6 +10,7 @@ from torch import nn
 
 import hdsens.optim
 from hdsens.cells import Cell
+from hdsens.errors import describe
 from hdsens.levels import Level
 from hdsens.study import Arm, Task
 from hdsens.training.optimizers import build_optimizer
@@ -53,7 +54,7 @@ def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
     try:
         optimizer = optimizer_of(arm, task, factors)
     except Exception as error:  # whatever a person's own optimizer raises
-        return f"{type(error).__name__}: {error}"
+        return describe(error)
     rule = _RULES.get(type(optimizer))
     if rule is None:
         return f"{arm.optimizer} has no fused form"

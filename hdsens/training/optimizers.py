@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import MultiplicativeLR
 
 import hdsens.optim
 from hdsens.cells import arm_arguments
-from hdsens.errors import InputError
+from hdsens.errors import InputError, describe
 from hdsens.levels import Level
 from hdsens.study import ARM_FACTORS, Arm, Study, Task
 from hdsens.tasks.importing import import_object
@@ -113,7 +113,7 @@ def check_optimizers(study: Study) -> None:
             except Exception as error:  # whatever a person's own optimizer raises
                 raise InputError(
                     f"{thing}: optimizer {arm.optimizer}",
-                    f"refuses its arguments: {error}",
+                    f"refuses its arguments: {describe(error)}",
                     {**arm.settings, **factors},
                     "mend the arm's settings or factors",
                 ) from None
@@ -122,7 +122,7 @@ def check_optimizers(study: Study) -> None:
             except Exception as error:
                 raise InputError(
                     f"{thing}: optimizer {arm.optimizer}",
-                    f"must take a step on a vector with a dense gradient: {error}",
+                    f"must take a step on a vector with a dense gradient: {describe(error)}",
                     remedy="choose another optimizer, see `hdsens list`",
                 ) from None
 

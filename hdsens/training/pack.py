@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from hdsens.cells import Cell
+from hdsens.errors import describe
 from hdsens.packs import Path
 from hdsens.records import CellRecord, PackRecord, Snapshot, failure
 from hdsens.study import Study
@@ -123,26 +125,35 @@ def _train_together(
     job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
 ) -> Iterator[Sequence[CellRecord]]:
     """Fused; what stops it leaves the cells that had ended, and the others go on by themselves."""
-    ended, error = _attempt(job, cells, keeper, snapshot)
+    ended, stop = _attempt(job, cells, keeper, snapshot)
     yield ended
     rest = _without(cells, ended)
-    if error is None:
+    if stop is None:
         return
-    if not isinstance(error, Exception):
-        raise error
-    if out_of_memory(error) and len(rest) > 1:
+    if stop.asked:
+        raise KeyboardInterrupt
+    if stop.of_memory and len(rest) > 1:
         half = len(rest) // 2
         _log.warning("out of memory: %d cells go on in two packs", len(rest))
-        yield from _train_together(job, rest[:half], keeper, None)
-        yield from _train_together(job, rest[half:], keeper, None)
+        yield from _train_together(job, rest[:half], keeper, snapshot)
+        yield from _train_together(job, rest[half:], keeper, snapshot)
     else:
-        _log.warning("%d cells go on one by one: %s: %s", len(rest), type(error).__name__, error)
+        _log.warning("%d cells go on one by one: %s", len(rest), stop.reason)
         yield from _one_by_one(job, rest, keeper, None)
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Why a pack did not reach its end, without the exception, which would hold its memory."""
+
+    reason: str
+    of_memory: bool
+    asked: bool
 
 
 def _attempt(
     job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> tuple[list[CellRecord], Exception | KeyboardInterrupt | None]:
+) -> tuple[list[CellRecord], _Stop | None]:
     """Records of the cells that ended, and what stopped the others; its memory is free again."""
     ended: list[CellRecord] = []
     try:
@@ -152,7 +163,8 @@ def _attempt(
         finally:
             ended = run.ended()
     except (Exception, KeyboardInterrupt) as error:  # whatever a user's model raises under vmap
-        return ended, error.with_traceback(None)
+        asked = isinstance(error, KeyboardInterrupt)
+        return ended, _Stop(describe(error), out_of_memory(error), asked)
     return ended, None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from hdsens.training.cellwise import chain_of, make_cellwise, run_chain
+from hdsens.training.cellwise import chain_of, layers_by_way, make_cellwise, run_chain
 from hdsens.training.examples import Split
 from hdsens.training.fusable import obstacle_of_model
 from hdsens.training.job import EVALUATION_BATCH, Evaluation
@@ -66,6 +66,10 @@ class Stack:
             return run_chain(self._chain, self._weights, inputs)
         logits: Tensor = self._over_cells(self.parameters, self.buffers, inputs)
         return logits
+
+    def layers_by_way(self) -> dict[str, list[str]]:
+        """Kinds of layers, by how they run."""
+        return layers_by_way(self.module, chained=self._chain is not None)
 
     def keep(self, rows: Tensor) -> Stack:
         """The cells of these rows alone."""

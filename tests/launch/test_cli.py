@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def hdsens(*arguments, cwd, **more):
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
     return subprocess.run(
         [sys.executable, "-c", "from hdsens.cli import main; main()", *map(str, arguments)],
         cwd=cwd, env=environment, text=True, capture_output=True, timeout=120, check=False, **more,
@@ -115,7 +115,7 @@ def test_plan_builds_an_own_model_and_names_points_for_the_plain_loop(small, tmp
     )
     write_toml(broken, tmp_path / "broken.toml")
     lines = hdsens("plan", "broken.toml", cwd=tmp_path).stdout.splitlines()
-    assert "layers none, because the model raises OSError: no weights" in lines
+    assert "layers none, because the model raises OSError: no weights (mine.py:6)" in lines
 
 
 def test_diff_says_what_changed_with_its_exit_status(small, tmp_path):
@@ -138,9 +138,48 @@ def test_diff_says_what_changed_with_its_exit_status(small, tmp_path):
     assert "changed\n  sgd" in other.stdout
 
 
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        ({"model": "mine:nothing"},
+         "model 'mine:nothing' must return a torch.nn.Module (got 'NoneType')"),
+        ({"model": "mine:net", "model_settings": {"width": 5}},
+         "model 'mine:net' must train on a minibatch: ValueError: width must be even (mine.py:7); "
+         "mend it or its settings"),
+        ({"data": "mine:points"},
+         "data set 'mine:points' must load: KeyError: 'no such file' (mine.py:13); "
+         "mend the factory or its settings"),
+    ],
+)  # fmt: skip
+def test_code_of_ones_own_that_cannot_begin_ends_with_status_2_and_nothing_written(
+    small, tmp_path, task, told
+):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        return nn.functional.relu(self._halved(super().forward(x.flatten(1))))\n"
+        "    def _halved(self, x):\n"
+        "        if x.shape[1] % 2:\n"
+        "            raise ValueError('width must be even')\n"
+        "def net(width):\n"
+        "    return Net(64, width)\n"
+        "def nothing():\n"
+        "    pass\n"
+        "def points():\n"
+        "    raise KeyError('no such file')\n"
+    )
+    small["task"] |= task
+    write_toml(small, tmp_path / "small.toml")
+    ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert ran.stderr == f"hdsens: study 'small': task: {told}\n"
+    written = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
+    assert written == {"mine.py", "small.toml"}
+
+
 def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
-    (tmp_path / "mine.py").write_text("def broken():\n    raise RuntimeError('no <b>GPU</b>')\n")
-    write_toml(change(small, ["task", "model"], "mine:broken"), tmp_path / "small.toml")
+    write_toml(change(small, ["task", "model"], "models_for_tests:tires"), tmp_path / "small.toml")
     ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
     assert ran.returncode == 1, ran.stderr
     assert ran.stdout.splitlines()[:2] == [
@@ -148,10 +187,12 @@ def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
         "`hdsens status results/small` says why; the same command trains them again",
     ]
     status = hdsens("status", "results/small", cwd=tmp_path)
-    assert "failed: 18 x RuntimeError: no <b>GPU</b>" in status.stdout
+    assert "failed: 18 x RuntimeError: this model is <b>tired</b> (models_for_tests.py:" in (
+        status.stdout
+    )
     page = (tmp_path / "results" / "small" / "report.html").read_text()
-    assert "no &lt;b&gt;GPU&lt;/b&gt;" in page
-    assert "<b>GPU</b>" not in page
+    assert "is &lt;b&gt;tired&lt;/b&gt;" in page
+    assert "<b>tired</b>" not in page
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_an_optimizer_that_cannot_step_on_any_model_is_refused(small):
         check_study(Study.from_dict(small))
     assert str(caught.value).startswith(
         "study 'small': arm 'sgd': optimizer SparseAdam must take a step on a vector with a dense "
-        "gradient: SparseAdam does not support dense gradients"
+        "gradient: RuntimeError: SparseAdam does not support dense gradients"
     )
     assert str(caught.value).endswith("; choose another optimizer, see `hdsens list`")
 

@@ -110,7 +110,7 @@ def test_run_plan_and_status_show_the_difference(small, tmp_path):
 @pytest.mark.ray
 def test_nothing_secret_is_written_to_store_page_or_log(small, tmp_path):
     """With a token of Ray's, credentials, a user and a host name in the environment."""
-    small["task"]["model"] = "models_for_tests:fails_when_built"
+    small["task"]["model"] = "models_for_tests:tires"
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
     marks = {
         name: f"SECRET{secrets.token_hex(16)}"

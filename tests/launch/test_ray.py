@@ -146,6 +146,19 @@ def test_a_reservation_that_no_node_can_hold_is_refused_at_once(small, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("cluster")
+def test_a_model_that_cannot_begin_is_refused_by_the_worker_that_tries_it(small, tmp_path):
+    small["task"]["model"] = "models_for_tests:counts"
+    small["task"]["model_settings"] = {"folder": str(tmp_path / "absent")}
+    told = (
+        r"^study 'small': task: model 'models_for_tests:counts' must be built: FileNotFoundError: "
+        r".*absent.* \(models_for_tests.py:\d+\); mend it or its settings$"
+    )
+    with pytest.raises(InputError, match=told):
+        train(small, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_ctrl_c_leaves_a_store_that_the_next_run_continues(small, tmp_path):
     small["task"]["model"] = "models_for_tests:waits"
     write_toml(small, tmp_path / "small.toml")

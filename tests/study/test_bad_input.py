@@ -113,7 +113,9 @@ def test_every_point_is_checked_before_anything_is_written(tmp_path):
         "factors": {"momentum": [0.0, 0.9, -1.0]},
     }
     data = {"name": "late", "seeds": 1, "task": {"model": "logreg", "steps": 1}, "arms": [arm]}
-    with pytest.raises(InputError, match="optimizer SGD refuses its arguments: Invalid momentum"):
+    with pytest.raises(
+        InputError, match="optimizer SGD refuses its arguments: ValueError: Invalid momentum"
+    ):
         run(Study.from_dict(data), tmp_path / "out", executor="inline")
     assert not (tmp_path / "out").exists()
 

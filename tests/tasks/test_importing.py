@@ -51,14 +51,15 @@ def test_an_import_missing_inside_the_module_is_not_taken_for_the_module(package
     (package / "needs_more.py").write_text("import not_installed_here\n")
     assert message("needs_more:make") == (
         "model 'needs_more:make' must be importable; its module raised "
-        "ModuleNotFoundError: No module named 'not_installed_here'"
+        "ModuleNotFoundError: No module named 'not_installed_here' (needs_more.py:1)"
     )
 
 
 def test_an_error_inside_the_module_is_told_with_its_type_and_text(package):
     (package / "broken_at_import.py").write_text("raise ZeroDivisionError('a\\nb')\n")
     assert message("broken_at_import:make") == (
-        "model 'broken_at_import:make' must be importable; its module raised ZeroDivisionError: a b"
+        "model 'broken_at_import:make' must be importable; its module raised ZeroDivisionError: "
+        "a b (broken_at_import.py:1)"
     )
 
 

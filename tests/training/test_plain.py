@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -345,16 +346,19 @@ def broken_model():
     raise RuntimeError("no such <layer>\nsecond line")
 
 
-def test_a_model_that_raises_makes_failed_cells_with_the_reason():
+def test_a_model_that_raises_makes_failed_cells_with_the_reason_and_its_place():
     records = train(study([arm("SGD", [0.1, 0.2])], task={"model": f"{__name__}:broken_model"}))
     assert [r.outcome for r in records.values()] == ["failed", "failed"]
-    assert {r.error for r in records.values()} == {"RuntimeError: no such <layer> second line"}
+    line = broken_model.__code__.co_firstlineno + 1
+    told = f"RuntimeError: no such <layer> second line (test_plain.py:{line})"
+    assert {r.error for r in records.values()} == {told}
 
 
 def test_only_the_culprit_fails():
     records = train(study([arm(f"{__name__}:Picky", [0.1, 0.2], name="x")]))
     assert records["x", 0.1, 0].outcome == "completed"
-    assert records["x", 0.2, 0].error == "ArithmeticError: 0.2 is too much"
+    told = r"ArithmeticError: 0.2 is too much \(test_plain.py:\d+\)"
+    assert re.fullmatch(told, records["x", 0.2, 0].error)
 
 
 class Picky(torch.optim.SGD):
