@@ -1,4 +1,4 @@
-"""How a pack would run a study's model, found without data."""
+"""How a pack would run a study's model, found on a few examples."""
 
 from __future__ import annotations
 
@@ -6,40 +6,48 @@ import torch
 
 from hdsens.errors import InputError, describe
 from hdsens.study import Study
-from hdsens.tasks.data import input_shape, load_data
+from hdsens.tasks.data import input_shape
 from hdsens.tasks.importing import is_import_path
-from hdsens.tasks.models import build_model
+from hdsens.training.agreement import compare_first_pass
 from hdsens.training.environment import training_environment
-from hdsens.training.stack import Stack
+from hdsens.training.examples import Examples, Split, load_examples
+from hdsens.training.job import Job
 
 _CLASSES = 10  # of registered data, which stay unread
+_FEW = 4
 
 
 def explain_layers(study: Study) -> str:
-    """How a pack would run the layers of the study's model, or why it cannot; two examples of 0.
+    """How a pack would run the layers of the study's model, or why it cannot.
 
-    A person's own model is built too, for the classes of their own data.
+    A person's own model is built too. Both ways make a pass on the CPU: on a few examples of one's
+    own data, for registered data on noise.
 
     Raises:
-        InputError: its factory returns no model that can be trained.
+        InputError: the model's factory returns nothing that can be trained.
     """
-    task = study.task
-    shape = input_shape(task.data, task.data_settings)
-    own_data = is_import_path(task.data)
-    n_classes = load_data(task.data, task.data_settings).n_classes if own_data else _CLASSES
-    with training_environment(getattr(torch, task.dtype), torch.get_num_threads()):
+    cpu = torch.device("cpu")
+    with training_environment(getattr(torch, study.task.dtype), torch.get_num_threads()):
+        own_data = is_import_path(study.task.data)
+        examples = load_examples(study.task, cpu) if own_data else _noise(study)
+        job = Job(study, examples, cpu)
+        batch = Split(examples.train.inputs[:_FEW], examples.train.targets[:_FEW])
         try:
-            model = build_model(task.model, task.model_settings, shape, n_classes).train()
-            model(torch.zeros(2, *shape))
+            job.fresh_model(0).train()(batch.inputs.clone())
         except InputError as error:
             raise error.within(f"study {study.name!r}: task") from None
         except Exception as error:  # whatever a person's own code raises
             return f"none, because the model raises {describe(error)}"
         try:
-            stack = Stack.of(model, 2)
-            logits = stack(torch.zeros(2, *shape))
-            torch.autograd.backward(logits, torch.ones_like(logits))
+            ways = compare_first_pass(job, 0, batch).layers_by_way()
         except Exception as error:  # whatever a user's model raises under vmap
-            return f"the plain loop, because together: {describe(error)}"
-        ways = stack.layers_by_way()
+            return f"the plain loop, because of {describe(error)}"
     return "; ".join(f"{', '.join(kinds)} {way}" for way, kinds in ways.items() if kinds)
+
+
+def _noise(study: Study) -> Examples:
+    """Made anew each time, of the shape and the values that images have."""
+    shape = input_shape(study.task.data, study.task.data_settings)
+    inputs = torch.rand(_FEW, *shape, generator=torch.Generator().manual_seed(0))
+    split = Split(inputs.to(torch.get_default_dtype()), torch.arange(_FEW))
+    return Examples(split, split, shape, _CLASSES, augment=None)

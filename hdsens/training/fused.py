@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hdsens.cells import Cell
 from hdsens.records import CellRecord, Snapshot
-from hdsens.training.examples import Batches, Split
+from hdsens.training.examples import Batches
 from hdsens.training.fusable import optimizer_of, rule_of
 from hdsens.training.job import Job, evaluation_steps, trace_steps
 from hdsens.training.ledger import Ledger, Pair, Window
@@ -24,7 +25,7 @@ from hdsens.training.snapshots import (
     to_tensor,
     under,
 )
-from hdsens.training.stack import Stack, evaluate_cells, losses_and_slopes
+from hdsens.training.stack import Stack, backward_cells, evaluate_cells
 from hdsens.training.update_rules import UpdateRule
 
 WINDOW = 64
@@ -64,6 +65,7 @@ class FusedRun:
         self.initial_loss = job.initial_loss(first.seed)
         self.stack = Stack.of(job.fresh_model(first.seed), len(cells))
         self.batches = Batches(job.examples, first.seed, first.batch_size)
+        self._parts = tuple(self.stack.module.parameters())
         self.ledger = Ledger(cells, job.target_losses, self.batches.per_epoch)
         self.may_stop = study.stop.when == "targets"
         self.evaluated = evaluation_steps(study.trace.evaluate, first.steps)
@@ -134,7 +136,7 @@ class FusedRun:
         """Make one update of every cell; their minibatch losses before it `(n_live,)`."""
         self.step += 1
         self.job.seed_step(self.cells[0].seed, self.step)
-        losses, gradients = self._backward(self.batches.at(self.step))
+        losses, gradients = backward_cells(self.stack, self.batches.at(self.step))
         if self.rule is None:
             self.trained = tuple(gradients)
             self.rule = self._new_rule()
@@ -149,7 +151,13 @@ class FusedRun:
         return losses
 
     def look(self) -> None:
-        """Digest the steps since the last look; trace, evaluate and drop cells."""
+        """Digest the steps since the last look; trace, evaluate and drop cells.
+
+        Raises:
+            RuntimeError: the model has put other parameters in place of its own, which no cell has.
+        """
+        if any(map(operator.is_not, self._parts, self.stack.module.parameters())):
+            raise RuntimeError("a model that replaces its parameters trains by itself")
         losses, lrs, finite = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
         window = Window(self.step - len(losses) + 1, losses.astype(float), lrs, finite)
         self._rows.clear()
@@ -188,17 +196,6 @@ class FusedRun:
             self.rule.keep(index, [self.stack.parameters[name] for name in self.trained])
         return kept
 
-    def _backward(self, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
-        """Each cell's minibatch loss, and the gradients of the parameters that have one."""
-        self.stack.module.train()
-        logits = self.stack(batch.inputs)
-        losses, slopes = losses_and_slopes(logits, batch.targets)
-        parameters = self.stack.parameters
-        gradients = torch.autograd.grad(
-            logits, tuple(parameters.values()), slopes, allow_unused=True
-        )
-        return losses, _own_memory(dict(zip(parameters, gradients, strict=True)))
-
     def _new_rule(self) -> UpdateRule:
         study, cells = self.job.study, self.cells
         arms = [study.arm(cell.arm) for cell in cells]
@@ -212,15 +209,3 @@ class FusedRun:
 
     def _index(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(rows).to(self.job.device)
-
-
-def _own_memory(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
-    """Gradients, none of which shares memory with another, so that rules may write into them."""
-    seen: set[int] = set()
-    own = {}
-    for name, gradient in gradients.items():
-        if gradient is not None:
-            shared = gradient.data_ptr() in seen
-            own[name] = gradient.clone() if shared else gradient.contiguous()
-            seen.add(own[name].data_ptr())
-    return own

@@ -9,12 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from hdsens.cells import Cell
-from hdsens.training.examples import Split
+from hdsens.training.agreement import (
+    check_buffers,
+    check_number,
+    compare_evaluations,
+    compare_first_pass,
+    norm,
+)
+from hdsens.training.examples import Batches, Split
 from hdsens.training.fused import FusedRun
-from hdsens.training.job import EVALUATION_BATCH, Job, evaluate
+from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.memory import memory_budget, out_of_memory
 from hdsens.training.plain import PlainRun
-from hdsens.training.stack import evaluate_cells
 from hdsens.training.update_rules import AdamRule
 
 REPEATS = 3
@@ -95,7 +101,10 @@ class Probe:
 
     def _compare(self) -> None:
         """Train a few steps both ways; losses, weights and an evaluation must agree."""
+        dtype = self.job.study.task.dtype
         sample = self._sample()
+        first = Batches(self.job.examples, sample[0].seed, sample[0].batch_size).at(1)
+        compare_first_pass(self.job, sample[0].seed, first)
         fused = FusedRun(self.job, sample)
         plain = [PlainRun(self.job, c, self.job.fresh_model(c.seed)) for c in sample]
         start = {name: p.detach().clone() for name, p in plain[0].model.named_parameters()}
@@ -105,15 +114,15 @@ class Probe:
             for row, (run, loss) in enumerate(zip(plain, losses, strict=True)):
                 expected = run.update(step)
                 sound[row] = sound[row] and expected is not None
-                if sound[row]:
-                    self._check(f"the loss of step {step}", loss, expected)
-        rows = self._some_examples()
-        for row, evaluation in enumerate(evaluate_cells(fused.stack, rows)):
-            if sound[row]:
-                self._compare_updates(fused, row, plain[row].model, start)
-                self._compare_states(fused.stack.buffers, row, plain[row].model)
-                alone = evaluate(plain[row].model, rows)
-                self._check("the evaluated loss", evaluation.loss, alone.loss)
+                if expected is not None and sound[row]:
+                    check_number(f"the loss of step {step}", loss, expected, dtype)
+        alone = [run.model if ok else None for run, ok in zip(plain, sound, strict=True)]
+        for row, model in enumerate(alone):
+            if model is not None:
+                self._compare_updates(fused, row, model, start)
+                buffers = {name: b[row] for name, b in fused.stack.buffers.items()}
+                check_buffers(buffers, model, dtype)
+        compare_evaluations(self.job, sample[0].seed, fused.stack, alone, self._some_examples())
 
     def _compare_updates(
         self, fused: FusedRun, row: int, alone: nn.Module, start: Mapping[str, Tensor]
@@ -124,27 +133,14 @@ class Probe:
             for name, p in alone.named_parameters()
             if name in fused.stack.parameters
         ]
-        apart = _norm([together - alone for together, alone, _ in pairs])
-        update = _norm([alone - before for _, alone, before in pairs])
-        rounding = _ROUNDINGS * torch.finfo(pairs[0][0].dtype).eps * _norm([p for _, p, _ in pairs])
+        apart = norm([together - alone for together, alone, _ in pairs])
+        update = norm([alone - before for _, alone, before in pairs])
+        rounding = _ROUNDINGS * torch.finfo(pairs[0][0].dtype).eps * norm([p for _, p, _ in pairs])
         share = _ADAM_SHARE if isinstance(fused.rule, AdamRule) else _SHARE
         if apart > share * update + rounding:
             raise RuntimeError(
                 f"together, parameters differ by {apart}, an update alone is {update}"
             )
-
-    def _compare_states(self, stacked: Mapping[str, Tensor], row: int, alone: nn.Module) -> None:
-        for name, buffer in alone.named_buffers():
-            together = stacked[name][row].double()
-            apart = (together - buffer.double()).abs().flatten()
-            if apart.numel():
-                worst = int(apart.argmax())
-                pair = (x.flatten()[worst].item() for x in (together, buffer))
-                self._check(f"buffer {name!r}", *pair)
-
-    def _check(self, what: str, together: float, alone: float | None) -> None:
-        if alone is None or not agree(together, alone, self.job.study.task.dtype):
-            raise RuntimeError(f"together, {what} is {together}, alone {alone}")
 
     def _some_examples(self) -> Split:
         """As many as the plain loop evaluates at once."""
@@ -155,12 +151,3 @@ class Probe:
         """Two cells from the middle: the ends of a grid are 0 and what diverges."""
         n = len(self.cells)
         return [self.cells[n // 3], self.cells[2 * n // 3]]
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return torch.nn.utils.get_total_norm(tensors).item()
-
-
-def agree(a: float, b: float, dtype: str) -> bool:
-    """Whether two numbers are equal but for rounding, some of it enlarged by training."""
-    return abs(a - b) <= {"float32": 1e-3, "float64": 1e-8}[dtype] * max(1.0, abs(b))

@@ -122,6 +122,16 @@ class Stack:
         return torch.vmap(forward, in_dims=(0, 0, None), randomness="same")
 
 
+def backward_cells(stack: Stack, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
+    """Each cell's minibatch loss, and the gradients of the parameters that have one."""
+    stack.module.train()
+    logits = stack(batch.inputs)
+    losses, slopes = losses_and_slopes(logits, batch.targets)
+    parameters = stack.parameters
+    gradients = torch.autograd.grad(logits, tuple(parameters.values()), slopes, allow_unused=True)
+    return losses, _own_memory(dict(zip(parameters, gradients, strict=True)))
+
+
 def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Each cell's mean cross-entropy `(n_cells,)` and its gradient by the logits, in closed form.
 
@@ -173,3 +183,15 @@ def _copies(tensor: Tensor, n_cells: int) -> Tensor:
     return (
         tensor.detach().expand(n_cells, *tensor.shape).clone(memory_format=torch.contiguous_format)
     )
+
+
+def _own_memory(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Gradients, none of which shares memory with another, so that rules may write into them."""
+    seen: set[int] = set()
+    own = {}
+    for name, gradient in gradients.items():
+        if gradient is not None:
+            shared = gradient.data_ptr() in seen
+            own[name] = gradient.clone() if shared else gradient.contiguous()
+            seen.add(own[name].data_ptr())
+    return own

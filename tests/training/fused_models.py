@@ -267,19 +267,21 @@ def drawing(input_shape, n_classes):
 class Scaled(nn.Module):
     """A hook within the computation, which vmap loses: the first losses hardly tell."""
 
-    def __init__(self, n_in, n_classes):
+    def __init__(self, n_in, n_classes, after):
         super().__init__()
         self.first, self.last = nn.Linear(n_in, 16), nn.Linear(16, n_classes)
+        self.after, self.steps = after, 0
 
     def forward(self, x):
+        self.steps += self.training
         x = self.first(x.flatten(1))
-        if x.requires_grad:
+        if x.requires_grad and self.steps > self.after:
             x.register_hook(lambda gradient: 0.1 * gradient)
         return self.last(x)
 
 
-def scaled(input_shape, n_classes):
-    return Scaled(math.prod(input_shape), n_classes)
+def scaled(input_shape, n_classes, after=0):
+    return Scaled(math.prod(input_shape), n_classes, after)
 
 
 def training_only(input_shape, n_classes):

@@ -84,12 +84,15 @@ def test_measuring_packs_every_cell_once():
     assert all(len({c.seed for c in p.cells}) == 1 for p in packs)
 
 
-def test_steps_that_the_loss_hardly_tells_are_compared_by_the_parameters(caplog):
+@pytest.mark.parametrize(("after", "what"), [(0, "gradients"), (1, "parameters")])
+def test_steps_that_the_loss_hardly_tells_are_compared_by_what_it_does(after, what, caplog):
     arms = [{"name": "sgd", "optimizer": "SGD", "lr": [1e-4, 2e-4, 3e-4]}]
     study = declare(arms, "fused_models:scaled")
+    task = study.task.model_copy(update={"model_settings": {"after": after}})
+    study = study.model_copy(update={"task": task})
     (pack,) = choose_packs(study, cells_of(study), "cpu", 1, 3, "fused")
     assert pack.path == "plain"
-    assert "RuntimeError: together, parameters differ by " in caplog.text
+    assert f"RuntimeError: together, {what} differ by " in caplog.text
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
@@ -150,13 +153,54 @@ def test_another_path_is_refused():
         ("logreg", "Linear cell-aware; Flatten as they are"),
         ("cnn", "Linear cell-aware; Conv2d, ReLU, MaxPool2d, Flatten vmap"),
         ("fused_models:dropout_mlp", "Dropout, Linear cell-aware; Flatten, Tanh as they are"),
+        ("fused_models:tied_bias", "Linear cell-aware; Flatten, Tanh vmap"),
+        ("fused_models:own_forward", "Linear cell-aware; Flatten, Tanh vmap"),
+        ("fused_models:drop_in_place", "Linear cell-aware; Dropout vmap"),
+        ("hostile_models:frozen_layer", "Linear cell-aware; Flatten, Tanh vmap"),
+        ("hostile_models:hooked_in_place", "Linear cell-aware; Flatten, Linear, Tanh vmap"),
+        ("hostile_models:relu_in_place", "Linear cell-aware; Flatten, ReLU as they are"),
+        ("hostile_models:own_relu_in_place", "Linear cell-aware"),
     ],
 )
 def test_a_plan_shows_how_each_kind_of_layer_runs(model, text):
-    assert explain_layers(declare(ARMS, model)) == text
+    assert explain_layers(plan_of(model)) == text
 
 
-def test_a_plan_says_that_and_why_a_model_takes_the_plain_loop():
-    text = explain_layers(declare(ARMS, "fused_models:recurrent"))
-    assert text.startswith("the plain loop, because together: ")
-    assert "lstm" in text
+def plan_of(model):
+    """A study of a model, of which hostile ones have a name as their setting."""
+    if not model.startswith("hostile_models:"):
+        return declare(ARMS, model)
+    study = declare(ARMS, "hostile_models:build")
+    settings = {"model_settings": {"name": model.partition(":")[2]}}
+    return study.model_copy(update={"task": study.task.model_copy(update=settings)})
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("fused_models:recurrent", "RuntimeError: Batching rule not implemented for aten::lstm"),
+        ("fused_models:masked", "RuntimeError: parameter '1.weight' has a hook, which would get"),
+        ("fused_models:scaled", "RuntimeError: together, gradients differ by "),
+        ("fused_models:numbering", "RuntimeError: together, buffer 'calls' is "),
+        ("fused_models:evaluated_otherwise", "RuntimeError: together, the evaluated loss is "),
+        ("hostile_models:gaussian_noise", "RuntimeError: together, the first loss is "),
+        ("hostile_models:through_numpy", "RuntimeError: Cannot access data pointer"),
+    ],
+)
+def test_a_plan_says_that_and_why_a_model_takes_the_plain_loop(model, reason):
+    assert explain_layers(plan_of(model)).startswith(f"the plain loop, because of {reason}")
+
+
+def test_a_plan_names_a_model_that_nothing_can_train():
+    told = "none, because the model raises ValueError: no (test_choice.py:"
+    assert explain_layers(declare(ARMS, f"{__name__}:raises")).startswith(told)
+    with pytest.raises(InputError, match=r"^study 't': task: model 'test_choice:empty' must have"):
+        explain_layers(declare(ARMS, f"{__name__}:empty"))
+
+
+def raises():
+    raise ValueError("no")
+
+
+def empty():
+    return torch.nn.Flatten()
