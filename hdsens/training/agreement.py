@@ -12,7 +12,8 @@ from hdsens.training.examples import Split
 from hdsens.training.job import Job, evaluate
 from hdsens.training.stack import Stack, backward_cells, evaluate_cells
 
-_GRADIENT_SHARE = {"float32": 1e-3, "float64": 1e-9}
+_GRADIENT_SHARE = {"float32": 1e-3, "float64": 1e-9}  # measured: docs/decisions/agreement.md
+_GRADIENT_SHARE_ON_CUDA = 1e-2  # convolutions may round to TF32 there; not measured
 
 
 def compare_first_pass(job: Job, seed: int, batch: Split) -> Stack:
@@ -29,9 +30,10 @@ def compare_first_pass(job: Job, seed: int, batch: Split) -> Stack:
     loss = functional.cross_entropy(alone.train()(_copy(batch).inputs), batch.targets)
     loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     dtype = job.study.task.dtype
+    bound = _GRADIENT_SHARE_ON_CUDA if job.device.type == "cuda" else _GRADIENT_SHARE[dtype]
     for row, together in enumerate(losses.tolist()):
         check_number("the first loss", together, loss.item(), dtype)
-        _compare_gradients({name: g[row] for name, g in gradients.items()}, alone, dtype)
+        _compare_gradients({name: g[row] for name, g in gradients.items()}, alone, bound)
         check_buffers({name: b[row] for name, b in stack.buffers.items()}, alone, dtype)
     compare_evaluations(job, seed, stack, [alone, None], batch)
     return stack
@@ -54,7 +56,7 @@ def _copy(batch: Split) -> Split:
     return Split(batch.inputs.clone(), batch.targets)
 
 
-def _compare_gradients(together: Mapping[str, Tensor], alone: nn.Module, dtype: str) -> None:
+def _compare_gradients(together: Mapping[str, Tensor], alone: nn.Module, bound: float) -> None:
     """Of all parameters at once, so that one whose gradient is 0 but for rounding does not count.
 
     That is what tells computation that got lost: a few steps of training hide it.
@@ -64,7 +66,7 @@ def _compare_gradients(together: Mapping[str, Tensor], alone: nn.Module, dtype: 
         raise RuntimeError("together, other parameters get a gradient")
     apart = norm([together[name] - gradient for name, gradient in expected.items()])
     size = norm(list(expected.values()))
-    if apart > _GRADIENT_SHARE[dtype] * size:
+    if apart > bound * size:
         raise RuntimeError(f"together, gradients differ by {apart:.3g}, alone they are {size:.3g}")
 
 

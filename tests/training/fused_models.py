@@ -267,21 +267,21 @@ def drawing(input_shape, n_classes):
 class Scaled(nn.Module):
     """A hook within the computation, which vmap loses: the first losses hardly tell."""
 
-    def __init__(self, n_in, n_classes, after):
+    def __init__(self, n_in, n_classes, after, by):
         super().__init__()
         self.first, self.last = nn.Linear(n_in, 16), nn.Linear(16, n_classes)
-        self.after, self.steps = after, 0
+        self.after, self.by, self.steps = after, by, 0
 
     def forward(self, x):
         self.steps += self.training
         x = self.first(x.flatten(1))
         if x.requires_grad and self.steps > self.after:
-            x.register_hook(lambda gradient: 0.1 * gradient)
+            x.register_hook(lambda gradient: self.by * gradient)
         return self.last(x)
 
 
-def scaled(input_shape, n_classes, after=0):
-    return Scaled(math.prod(input_shape), n_classes, after)
+def scaled(input_shape, n_classes, after=0, by=0.1):
+    return Scaled(math.prod(input_shape), n_classes, after, by)
 
 
 def training_only(input_shape, n_classes):

@@ -84,11 +84,13 @@ def test_measuring_packs_every_cell_once():
     assert all(len({c.seed for c in p.cells}) == 1 for p in packs)
 
 
-@pytest.mark.parametrize(("after", "what"), [(0, "gradients"), (1, "parameters")])
-def test_steps_that_the_loss_hardly_tells_are_compared_by_what_it_does(after, what, caplog):
+@pytest.mark.parametrize(
+    ("after", "by", "what"), [(0, 0.995, "gradients"), (1, 0.98, "parameters")]
+)
+def test_steps_that_the_loss_hardly_tells_are_compared_by_what_they_do(after, by, what, caplog):
     arms = [{"name": "sgd", "optimizer": "SGD", "lr": [1e-4, 2e-4, 3e-4]}]
     study = declare(arms, "fused_models:scaled")
-    task = study.task.model_copy(update={"model_settings": {"after": after}})
+    task = study.task.model_copy(update={"model_settings": {"after": after, "by": by}})
     study = study.model_copy(update={"task": task})
     (pack,) = choose_packs(study, cells_of(study), "cpu", 1, 3, "fused")
     assert pack.path == "plain"
