@@ -1,4 +1,10 @@
-"""The fused path against the plain loop, which is its oracle."""
+"""The fused path against the plain loop, which is its oracle.
+
+Losses and lr of every optimizer and rule on every model, lr = 0, diverging neighbours, a short last
+batch: `test_a_pack_gives_what_the_plain_loop_gives`. Weights and running statistics: the test after
+it. Packs of 1 and 97, neighbours, cells that leave, float32 and the quickstart: those that say so.
+Models that a pack may get wrong: test_hostile.py. Going on from snapshots: test_snapshots.py.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +51,7 @@ ADAM_ARMS = [
     arm("hd", "AdamHD", (0.0, 1e-3), baseline="adam", hypergrad_lr=[1e-7, 1e-5]),
     arm("betas", "AdamHD", (1e-3,), hypergrad_lr=1e-6, settings={"betas": [0.5, 0.9], "eps": 0.1}),
     arm("clipped", "AdamHD", (0.01,), hypergrad_lr=0.0, clip_grad_norm=0.3, schedule="inv_sqrt"),
+    arm("wild", "AdamHD", [0.1], hypergrad_lr=[1e300]),
 ]
 MODELS = {
     "logreg": ("logreg", {}),
@@ -102,23 +109,22 @@ def test_a_pack_gives_what_the_plain_loop_gives(model, arms):
     fused, plain = both(declare(arms, *MODELS[model]))
     assert_equal(fused, plain)
     assert any(r.cell.factors["lr"] == 0 for r in fused)
-    if arms is SGD_ARMS:
-        assert {r.outcome for r in fused} == {"completed", "diverged"}
+    assert {r.outcome for r in fused} == {"completed", "diverged"}
 
 
 @pytest.mark.parametrize("arms", [SGD_ARMS, ADAM_ARMS], ids=["sgd", "adam"])
-@pytest.mark.parametrize("model", ["mlp", "cnn", "dropout"])
+@pytest.mark.parametrize("model", MODELS)
 def test_weights_and_running_statistics_are_those_of_the_plain_loop(model, arms):
     study = declare([a for a in arms if a["name"] != "wild"], *MODELS[model])
     cells = cells_of(study)
     with training_environment(torch.float64, 1):
         job = open_job(study)
         fused = FusedRun(job, cells)
-        for _ in range(30):
+        for _ in range(200):
             fused.update()
         for row in (0, 2, len(cells) - 1):
             alone = PlainRun(job, cells[row], job.fresh_model(0))
-            for step in range(1, 31):
+            for step in range(1, 201):
                 alone.update(step)
             stacked = {**fused.stack.parameters, **fused.stack.buffers}
             for name, tensor in alone.model.state_dict().items():
@@ -148,9 +154,10 @@ def test_a_cell_does_not_depend_on_its_neighbours():
         assert_equal(train_fused(job, cells[1:4]), together[1:4])
 
 
-def test_cells_that_reached_every_target_leave_and_the_others_go_on():
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_cells_that_reached_every_target_leave_and_the_others_go_on(rule):
     levels = [0.0, 0.003, 0.01, 0.03, 0.1, 0.3]
-    arms = [arm("sgd", "SGD", levels), arm("hd", "SGDHD", levels, hypergrad_lr=1e-3)]
+    arms = [arm("base", rule, levels), arm("hd", f"{rule}HD", levels, hypergrad_lr=1e-3)]
     study = declare(arms, *MODELS["cnn"], stop={"when": "targets"}, trace={"points": 7})
     fused, plain = both(study)
     assert_equal(fused, plain)
@@ -233,7 +240,8 @@ def test_what_cannot_train_together_trains_one_by_one(model):
     outcomes = [r.outcome for r in fused]
     assert outcomes[:2] == ["completed"] * 2
     if model == "picky":
-        assert (outcomes[2], fused[2].error) == ("failed", "ArithmeticError: large outputs")
+        assert outcomes[2] == "failed"
+        assert fused[2].error.startswith("ArithmeticError: large outputs (fused_models.py:")
 
 
 @pytest.mark.parametrize("path", ["plain", "fused"])

@@ -192,6 +192,20 @@ def test_a_pack_that_went_over_to_the_plain_loop_goes_on_there():
         assert train(study, "fused", snapshot) == whole
 
 
+def test_halves_of_a_pack_without_memory_go_on_from_its_snapshot(tmp_path, caplog):
+    marker = tmp_path / "marker"
+    marker.write_text("x")  # it has run out of memory once before, and does not again
+    settings = {"marker": str(marker), "times": 1}
+    arms = [arm("sgd", "SGD", [0.0, 0.01, 0.1])]
+    study = declare(arms, "fused_models:hungry", settings, steps=20)
+    whole, (snapshot,) = interrupted_at(study, "fused", (0.5,))
+    marker.write_text("")
+    kept = []
+    assert_equal(train(study, "fused", snapshot, keep=kept.append), whole)
+    assert caplog.messages == ["out of memory: 3 cells go on in two packs"]
+    assert min(later.step for later in kept) == snapshot.step + 1
+
+
 def test_a_snapshot_of_another_cadence_or_path_is_left_alone(caplog):
     study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=20)
     whole, (snapshot,) = interrupted_at(study, "fused", (0.5,))
