@@ -16,6 +16,7 @@ from hdsens.tasks import sources
 from hdsens.tasks.augment import CropAndFlip
 from hdsens.tasks.importing import call_factory, import_factory, is_import_path
 from hdsens.tasks.names import FLAG_RULE, Setting, check_registered, is_flag, resolve_settings
+from hdsens.tasks.seeding import fixed_generators
 
 if TYPE_CHECKING:
     import torch
@@ -204,8 +205,9 @@ def load_data(name: str, settings: Mapping[str, Any]) -> Data:
       once more: not bit-identical to the original. It has no public host.
 
     The setting ``augment = true`` of the two CIFAR sets is the paper's random crop and flip.
-    ``"package.module:factory"`` is called as ``factory(**settings)``; what it raises is not
-    caught.
+    ``"package.module:factory"`` is called as ``factory(**settings)``, with the global generators of
+    NumPy, Python and torch at one seed, so that every worker gets the same data; what it raises is
+    not caught.
 
     Raises:
         InputError: as `check_data`; files that are absent or broken; a factory that returns no
@@ -283,7 +285,9 @@ def _load(name: str, settings_json: str) -> Data:
     settings = json.loads(settings_json)
     if not is_import_path(name):
         return _DATA_SETS[name].load(settings)
-    data = call_factory(import_factory(name, "data set"), settings, {})
+    factory = import_factory(name, "data set")
+    with fixed_generators():
+        data = call_factory(factory, settings, {})
     if not isinstance(data, Data):
         raise InputError(f"data set {name!r}", "must return hdsens.tasks.Data", type(data).__name__)
     return data

@@ -1,18 +1,20 @@
 """What a data set is, the registered ones on real files, one's own, and the validation split."""
 
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from hdsens.errors import InputError
 from hdsens.tasks import data as tasks
-from hdsens.tasks.data import Data, load_data, split_indices
+from hdsens.tasks.data import Data, forget_data, load_data, split_indices
 
 FOLDER = Path(os.environ.get("HDSENS_DATA") or "/nonexistent")
 
@@ -172,6 +174,12 @@ def own_module(tmp_path, monkeypatch):
         "def blobs(n, levels=(0,)):\n"
         "    inputs = np.zeros((n, 2), np.float32)\n"
         "    return Data(inputs, np.arange(n) % 2, inputs[:4], np.zeros(4, int), 2)\n"
+        "def drawn(by):\n"
+        "    import random, torch\n"
+        "    draw = {'numpy': np.random.rand, 'python': random.random,\n"
+        "            'torch': lambda: torch.rand(()).item()}[by]\n"
+        "    inputs = np.array([[draw()] for _ in range(6)], np.float32)\n"
+        "    return Data(inputs, np.arange(6) % 2, inputs, np.arange(6) % 2, 2)\n"
         "def nothing():\n    return 3\n"
         "def broken():\n    raise OSError('disk on fire')\n"
     )
@@ -185,6 +193,32 @@ def test_a_factory_is_called_with_its_settings():
     assert tasks.train_size("own_data:blobs", {"n": 8}) == 8
     assert tasks.test_size("own_data:blobs", {"n": 8}) == 4
     assert tasks.input_shape("own_data:blobs", {"n": 8}) == (2,)
+
+
+@pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize("by", ["numpy", "python", "torch"])
+def test_a_factory_without_a_seed_draws_the_same_data_in_every_process(by):
+    def fresh(dtype):
+        forget_data()
+        torch.set_default_dtype(dtype)
+        try:
+            return load_data("own_data:drawn", {"by": by}).train_inputs
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    def draws():
+        return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002 # global state
+
+    first = fresh(torch.float32)
+    assert len(np.unique(first)) == 6
+    assert np.array_equal(fresh(torch.float64), first)  # with generators in another state
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(3)
+    expected = draws()
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(3)
+    fresh(torch.float32)
+    assert draws() == expected
 
 
 @pytest.mark.usefixtures("own_module")
