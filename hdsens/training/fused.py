@@ -95,7 +95,7 @@ class FusedRun:
         """All that the live cells need to go on."""
         if self.rule is None:
             raise CannotKeepError("no step has been made")
-        window = zip(("losses", "lrs", "finite"), zip(*self._rows, strict=True), strict=False)
+        window = zip(("losses", "lrs", "checksums"), zip(*self._rows, strict=True), strict=False)
         tensors = {
             **{f"parameters/{name}": tensor for name, tensor in self.stack.parameters.items()},
             **{f"buffers/{name}": tensor for name, tensor in self.stack.buffers.items()},
@@ -122,7 +122,7 @@ class FusedRun:
         self.rule = self._new_rule()
         self.rule.restore(self._tensors("rule", arrays), self.step)
         window = self._tensors("window", arrays)
-        steps = [window[name].unbind(1) for name in ("losses", "lrs", "finite") if window]
+        steps = [window[name].unbind(1) for name in ("losses", "lrs", "checksums") if window]
         self._rows = list(zip(*steps, strict=True))
         self.ledger.restore(under("ledger", arrays))
 
@@ -141,7 +141,7 @@ class FusedRun:
         if tuple(gradients) != self.trained:
             raise RuntimeError("the parameters that get a gradient must not differ by step")
         self.rule.step(list(gradients.values()))
-        self._rows.append((losses, self.rule.lr, self.rule.finite()))
+        self._rows.append((losses, self.rule.lr, self.rule.checksums()))
         if self.scheduled:
             self.rule.lr = torch.where(
                 self.schedules, self.rule.lr * inv_sqrt_factor(self.step), self.rule.lr
@@ -150,8 +150,9 @@ class FusedRun:
 
     def look(self) -> None:
         """Digest the steps since the last look; trace, evaluate and drop cells."""
-        losses, lrs, finite = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
-        window = Window(self.step - len(losses) + 1, losses.astype(float), lrs, finite)
+        losses, lrs, sums = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
+        first = self.step - len(losses) + 1
+        window = Window(first, losses.astype(float), lrs, np.isfinite(sums))
         self._rows.clear()
         self.ledger.add(window)
         latest = window.losses[-1][self._drop(self.ledger.diverged())]
@@ -190,7 +191,8 @@ class FusedRun:
 
     def _backward(self, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
         """Each cell's minibatch loss, and the gradients of the parameters that have one."""
-        self.stack.module.train()
+        if not self.stack.is_fixed:
+            self.stack.module.train()
         logits = self.stack(batch.inputs)
         losses, slopes = losses_and_slopes(logits, batch.targets)
         parameters = self.stack.parameters
