@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from hdsens.optim._torch_private import without_grad
+from hdsens.optim._torch_private import keep_out_of_compilation, without_grad
 from hdsens.optim.checks import check_options, check_real, sparse_refusal
 from hdsens.optim.lr_rules import owned
 from hdsens.optim.packing import Member, Run, repack
@@ -41,7 +41,7 @@ class HypergradientOptimizer(Optimizer):
     def __init__(self, params: ParamsT, options: dict[str, Any]) -> None:
         """Check `options` first: torch keeps whatever it is given."""
         self._check(options)
-        self._plans = {}
+        self._start()
         defaults = {name: _plain(value) for name, value in options.items()}
         super().__init__(params, {**defaults, "lr": owned(defaults["lr"]), "differentiable": False})
 
@@ -53,7 +53,7 @@ class HypergradientOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in options that the state's version did not know, and pack what it holds."""
         super().__setstate__(state)
-        self._plans = {}
+        self._start()
         self.state = defaultdict(dict, self.state)
         known = {**SHARED_DEFAULTS, **self.own_defaults}
         for group in self.param_groups:
@@ -99,6 +99,10 @@ class HypergradientOptimizer(Optimizer):
             if params:
                 self._step_group(index, params)
         return loss
+
+    def _start(self) -> None:
+        self._plans = {}
+        keep_out_of_compilation(type(self)._step_group)
 
     def _check(self, options: dict[str, Any]) -> None:
         check_options(type(self).__name__, options)

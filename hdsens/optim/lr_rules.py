@@ -18,6 +18,8 @@ def adapt_lr(group: dict[str, Any], parts: Sequence[Sums]) -> None:
     `parts` are `products` over parts of the group, empty where u_{t-1} = 0; none means no change.
     A tensor lr changes in place, without being read by the host.
     """
+    if group["lr"] is group.get("initial_lr"):  # older SequentialLR makes them one
+        group["lr"] = owned(group["lr"])
     sums = total([part for part in parts if part])
     if not sums:
         return

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
+from hdsens.optim._torch_private import bookkeeping
 from hdsens.optim.checks import check_momentum
 from hdsens.optim.hypergradient import HypergradientOptimizer
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
@@ -102,7 +102,6 @@ class SGDHD(HypergradientOptimizer):
         super()._check(options)
         check_momentum(type(self).__name__, options)
 
-    @bookkeeping_around_kernels
     def _step_group(self, index: int, params: list[Tensor]) -> None:
         settings = _settings(self.param_groups[index])
         plan = self._plan(index, settings, params)
