@@ -7,9 +7,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch.optim.optimizer import _use_grad_for_differentiable as without_grad
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 __all__ = [
     "bookkeeping",
+    "is_wrapper",
     "keep_out_of_compilation",
     "without_grad",
 ]
@@ -20,6 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 def bookkeeping(function: F) -> F:
     """Keep `function`, and all that it calls, out of ``torch.compile``."""
     return cast(F, torch._disable_dynamo(function))  # type: ignore[attr-defined]
+
+
+def is_wrapper(tensor: torch.Tensor) -> bool:
+    """Whether a tensor only stands for others, as a DTensor for its shards."""
+    return bool(is_traceable_wrapper_subclass(tensor))
 
 
 def keep_out_of_compilation(function: Callable[..., Any]) -> None:

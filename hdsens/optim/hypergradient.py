@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from hdsens.optim._torch_private import keep_out_of_compilation, without_grad
-from hdsens.optim.checks import check_options, check_real, sparse_refusal
+from hdsens.optim.checks import check_options, check_plain, sparse_refusal
 from hdsens.optim.lr_rules import owned
 from hdsens.optim.packing import Member, Run, repack
 from hdsens.optim.plan import Plan
@@ -73,14 +73,15 @@ class HypergradientOptimizer(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group with a learning rate of its own; the caller's dict and tensors stay as is.
 
-        Raises ValueError for an option that breaks its rule, TypeError for a complex parameter.
+        Raises ValueError for an option that breaks its rule, TypeError for a complex
+        parameter or one that is no plain tensor.
         """
         if isinstance(param_group, dict):
             param_group = {name: _plain(value) for name, value in param_group.items()}
         super().add_param_group(param_group)
         group = self.param_groups.pop()
         self._check(group)
-        check_real(type(self).__name__, group["params"])
+        check_plain(type(self).__name__, group["params"])
         group["lr"] = owned(group["lr"])
         self.param_groups.append(group)
 

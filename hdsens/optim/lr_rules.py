@@ -38,6 +38,7 @@ def measures_squares(group: dict[str, Any]) -> bool:
 def step_lr(group: dict[str, Any]) -> float | Tensor:
     """γ_t, what this step multiplies u_t by: lr itself unless a transition is set (Section 5.1)."""
     lr: float | Tensor = group["lr"]
+    lr = lr.reshape(()) if isinstance(lr, Tensor) else lr  # an assigned one may have a dimension
     if group["transition"] is None:
         return lr
     final, power = group["transition"]
