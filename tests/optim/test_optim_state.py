@@ -139,12 +139,7 @@ def test_a_state_from_before_an_option_existed_gets_its_default(make):
     assert_continue_alike(optimizer, params, other, others)
 
 
-# SGD keeps no direction, so without momentum there is nothing to take over but the lr, and with
-# nesterov momentum HD starts afresh.
-CONTINUED = [c for c in CASES if not c.options.get("nesterov")]
-
-
-@pytest.mark.parametrize("case", CONTINUED, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_run_of_torch_optim_can_be_taken_over(case):
     """At β = 0 the run that changes class in the middle is the run that does not."""
     params, others = make_params(), make_params()
@@ -236,20 +231,41 @@ def test_amsgrad_may_start_in_mid_training():
         assert torch.equal(state["max_exp_avg_sq"], torch.maximum(before, state["exp_avg_sq"]))
 
 
-def test_a_momentum_that_starts_in_mid_training_starts_afresh():
-    """u_{t-1} = 0 for that step, and the buffer is the gradient, as at a first step."""
+MOMENTA = [
+    {"momentum": 0, "dampening": 0, "nesterov": False},
+    {"momentum": 0.9, "dampening": 0.5, "nesterov": False},
+    {"momentum": 0.9, "dampening": 0, "nesterov": True},
+]
+TURNS = [(a, b) for a in MOMENTA for b in MOMENTA if a is not b]
+
+
+@pytest.mark.parametrize(("first", "then"), TURNS, ids=str)
+def test_momentum_may_turn_in_mid_training_as_in_torch(first, then):
+    """At β = 0 the bits are those of a torch.optim.SGD whose options turned."""
     params, others = make_params(torch.float64), make_params(torch.float64)
-    optimizer = SGDHD(params, lr=0.01, hypergrad_lr=1e-4)
-    train(optimizer, params, 3)
-    adapted = optimizer.param_groups[0]["lr"]
-    with torch.no_grad():
-        for a, b in zip(params, others, strict=True):
-            b.copy_(a)
-    optimizer.param_groups[0]["momentum"] = 0.9
-    fresh = SGDHD(others, lr=adapted, hypergrad_lr=1e-4, momentum=0.9)
-    lrs = train(optimizer, params, 3, 3)
-    assert lrs == train(fresh, others, 3, 3)
-    assert lrs[0] == adapted != lrs[1]
+    optimizer = SGDHD(params, lr=0.01, hypergrad_lr=0, **first)
+    base = torch.optim.SGD(others, lr=0.01, **first)
+    for steps, start in ((3, 0), (3, 3)):
+        train(optimizer, params, steps, start)
+        train(base, others, steps, start)
+        optimizer.param_groups[0].update(then)
+        base.param_groups[0].update(then)
+    assert all(torch.equal(a, b) for a, b in zip(params, others, strict=True))
+
+
+@pytest.mark.parametrize(("first", "then"), TURNS, ids=str)
+def test_a_turn_of_momentum_leaves_the_lr_alone_for_a_step(first, then):
+    """The lr moves again at the next one, along what the step before did."""
+    params = make_params(torch.float64)
+    optimizer = SGDHD(params, lr=0.01, hypergrad_lr=1e-4, **first)
+    adapted = train(optimizer, params, 3)[-1]
+    optimizer.param_groups[0].update(then)
+    before = clones(params)
+    assert train(optimizer, params, 1, 3) == [adapted]
+    moved = [(a.detach() - b.detach()) / adapted for a, b in zip(before, params, strict=True)]
+    (lr,) = train(optimizer, params, 1, 4)
+    slope = sum((p.grad * u).sum().item() for p, u in zip(params, moved, strict=True))
+    assert lr == pytest.approx(adapted + 1e-4 * slope, rel=1e-12) != adapted
 
 
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])
