@@ -80,6 +80,17 @@ def test_a_sequence_of_schedulers_overwrites_at_its_milestones(make, lr):
     assert "SequentialLR" in documented("overwrite it at a milestone")
 
 
+@pytest.mark.parametrize("make", MAKES)
+def test_the_lr_noted_at_the_start_stays_when_it_is_the_same_tensor(make):
+    """As SequentialLR of torch 2.6 makes it."""
+    params = make_params()
+    optimizer = make(params, lr=torch.tensor(0.01), hypergrad_lr=1e-4)
+    (group,) = optimizer.param_groups
+    noted = group["initial_lr"] = group["lr"]
+    train(optimizer, params, 3)
+    assert noted == torch.tensor(0.01) != group["lr"]
+
+
 def test_the_page_speaks_of_every_scheduler():
     headings = ("keep", "overwrite it from", "overwrite it at", "do what")
     spoken = set().union(*map(documented, headings))
