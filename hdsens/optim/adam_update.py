@@ -69,13 +69,14 @@ def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None
     for state, step in zip(states, steps, strict=True):
         if state["step"] is not step:
             state["step"].add_(1)
-    for param, updated in zip(params, dense, strict=True):
-        if updated is not param:
-            param.copy_(updated)
+    if dense is not params:
+        torch._foreach_copy_(params, dense)
 
 
 def _laid_out_as(slots: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
     """The tensors, or copies laid out as `slots`: the kernel goes by the order in memory alone."""
+    if all(map(Tensor.is_contiguous, tensors)) and all(map(Tensor.is_contiguous, slots)):
+        return tensors
     return [
         tensor if tensor.stride() == slot.stride() else torch.empty_like(slot).copy_(tensor)
         for slot, tensor in zip(slots, tensors, strict=True)

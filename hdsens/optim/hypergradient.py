@@ -128,10 +128,11 @@ class HypergradientOptimizer(Optimizer):
     def _params_with_grad(self, index: int) -> list[Tensor]:
         params = []
         for param in self.param_groups[index]["params"]:
-            if param.grad is None:
+            grad = param.grad
+            if grad is None:
                 self._sit_out(index, param)
-            elif param.grad.layout is not torch.strided:
-                raise sparse_refusal(type(self).__name__, param.grad)
+            elif grad.layout is not torch.strided:
+                raise sparse_refusal(type(self).__name__, grad)
             else:
                 params.append(param)
         return params
