@@ -17,6 +17,7 @@ OUTCOMES = ("completed", "diverged", "failed")
 class Accounting:
     """Counts of cells; `used` = completed + diverged, because a diverged cell is a result.
 
+    `used` is also pilot + confirmatory: cells that choose, and cells that judge.
     `source` says where `expected` comes from: "given", "study" (what the study declares) or "seen"
     (points of the grid that occur, times the seeds that occur with their task and role).
     """
@@ -27,14 +28,16 @@ class Accounting:
     diverged: int
     failed: int
     missing: int
+    pilot: int
+    confirmatory: int
     source: str
 
     def __str__(self) -> str:
         """One line for a table's foot."""
         return (
             f"{self.expected} cells expected ({self.source}), {self.used} used"
-            f" ({self.completed} completed, {self.diverged} diverged),"
-            f" {self.failed} failed, {self.missing} missing"
+            f" ({self.completed} completed, {self.diverged} diverged; {self.pilot} pilot,"
+            f" {self.confirmatory} confirmatory), {self.failed} failed, {self.missing} missing"
         )
 
 
@@ -56,8 +59,19 @@ def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
         expected = told
     if expected is None:
         expected, source = _expected_from_what_is_seen(cells), "seen"
-    missing = max(expected - completed - diverged - failed, 0)
-    return Accounting(expected, completed + diverged, completed, diverged, failed, missing, source)
+    used = completed + diverged
+    pilot = int(((cells["outcome"] != "failed") & (cells["role"] == "pilot")).sum())
+    return Accounting(
+        expected=expected,
+        used=used,
+        completed=completed,
+        diverged=diverged,
+        failed=failed,
+        missing=max(expected - used - failed, 0),
+        pilot=pilot,
+        confirmatory=used - pilot,
+        source=source,
+    )
 
 
 def expected_of(cells: pd.DataFrame) -> int | None:

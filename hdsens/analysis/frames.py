@@ -43,6 +43,9 @@ def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         found = [entry for part in parts for entry in part.attrs.get(name, [])]
         if found:
             joined.attrs[name] = found
+    settings = [part.attrs["task_settings"] for part in parts if "task_settings" in part.attrs]
+    if settings:
+        joined.attrs["task_settings"] = {k: v for told in settings for k, v in told.items()}
     return joined
 
 
@@ -59,7 +62,7 @@ def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
     two = cells[cells["arm"].isin([arm, baseline])]
     pair = two.assign(baseline=pd.Series(baseline, index=two.index).where(two["arm"] == arm))
     kept: dict[Hashable, Any] = {
-        name: cells.attrs[name] for name in LISTS_BY_TASK if name in cells.attrs
+        name: cells.attrs[name] for name in (*LISTS_BY_TASK, "task_settings") if name in cells.attrs
     }
     pair.attrs = kept | {"factors": list(factor_names(cells))}
     return pair
@@ -68,8 +71,9 @@ def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
 def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.DataFrame:
     """Cells as they stood at a share of their budget, where the trace has a full evaluation.
 
-    `train_loss` and the validation columns are those of step ceil(share · steps); a cell that
-    diverged later is completed there, one that diverged by then is diverged. A target counts where
+    `train_loss` and the validation columns are those of step ceil(share · steps), which is the
+    budget `steps` then; a cell that diverged later is completed there, one that diverged by then is
+    diverged. A target counts where
     it was reached by then. `best_valid_loss` is that of the evaluations until then; extremes of lr
     are null.
 
@@ -95,6 +99,7 @@ def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.Data
         then[column] = np.where(running, found[column].to_numpy(dtype=float), np.nan)
     for target in (c for c in cells if str(c).startswith("steps_to_")):
         then[target] = cells[target].where((cells[target] <= step).to_numpy(dtype=bool))
+    then["steps"] = step
     if "steps_run" in cells:
         then["steps_run"] = np.minimum(cells["steps_run"].to_numpy(dtype=float), step)
     if "best_valid_loss" in cells:

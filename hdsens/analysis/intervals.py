@@ -24,6 +24,12 @@ class Interval(NamedTuple):
     upper: Floats
     n: NDArray[np.int64]
 
+    def at(self, chosen: NDArray[np.bool_]) -> Interval:
+        """Those that are chosen by a mask."""
+        return Interval(
+            self.estimate[chosen], self.lower[chosen], self.upper[chosen], self.n[chosen]
+        )
+
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     """Mean over the last axis (seeds) with its Student t interval.

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.accounting import Accounting
+from hdsens.analysis.arms import arms_that_differ, unlike_baselines
 from hdsens.analysis.claims import ALPHA, Margins
 from hdsens.analysis.grid import levels_per_decade
-from hdsens.analysis.history import arms_that_differ, broken_promises, unrecorded
+from hdsens.analysis.history import broken_promises, unrecorded
 from hdsens.analysis.intervals import Floats, holm
 from hdsens.analysis.pairs import Pair, pair_up
 from hdsens.analysis.panel import Panel, build_panel
@@ -38,7 +39,7 @@ from hdsens.analysis.regret import (
     reference_loss,
     reference_restrictions,
 )
-from hdsens.analysis.tunability import arm_grids
+from hdsens.analysis.tunability import arm_grids, common_points
 from hdsens.analysis.wording import CLAIMS, in_words
 from hdsens.errors import InputError
 from hdsens.notebook import html_table
@@ -107,9 +108,10 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         interval), n_seeds; quantity: what the effect is, as a formula (for C3 and C4 at the level
         or number of draws that decides); unit; threshold: the rule in words; margin; check,
         check_effect, check_lower, check_upper: the second condition of C1 (G) and C2 (share
-        diverged); p_refuted: to be compared with 0.05; decided_by: the cells that decided, in
-        words; held_back: why a part whose intervals allow "supported" is inconclusive (a cell that
-        it rests on is missing or failed, or it owes its support to a gap among the pilot seeds).
+        diverged, each bound one-sided 95%); p_refuted: to be compared with 0.05; decided_by: the
+        cells that decided, in words; held_back: why a part whose intervals allow "supported" is
+        inconclusive (a cell that it rests on is missing or failed, or it owes its support to a gap
+        among the pilot seeds).
 
     Raises:
         InputError: as `regret_table`; an unknown key in the protocol; no arm names a baseline.
@@ -137,6 +139,7 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         *unrecorded(judged, frozen),
         *deviations(judged, pairs, frozen),
         *arms_that_differ(cells),
+        *unlike_baselines(cells),
         *panel.restrictions,
         *reference_restrictions(panel, reference_loss(panel)),
         *alone,
@@ -214,7 +217,7 @@ def _tuning_parts(
     tested = {(p.setting.task, p.setting.arm) for p in pairs if is_primary(p, protocol)}
     for (task, arm), grid in grids.items():
         base = grids.get((task, grid.baseline))
-        if base is not None:
+        if base is not None and len(common_points(grid, base)[0].points):
             yield tuning_part(grid, base, (task, arm) in tested, margins)
 
 
@@ -228,8 +231,7 @@ def _parts_frame(parts: Sequence[Part], panel: Panel) -> pd.DataFrame:
 
 
 def _part_row(part: Part, others: Sequence[str]) -> dict[str, Any]:
-    effect, at = part.decision.effect, part.deciding
-    shown = part.p.size == 1 or not np.isnan(part.p).all()
+    effect, at, shown = part.decision.effect, part.deciding, any(part.made)
     check = part.check or (None, np.nan, np.nan, np.nan)
     return {
         "task": part.task,
@@ -241,7 +243,7 @@ def _part_row(part: Part, others: Sequence[str]) -> dict[str, Any]:
         "claim": CLAIMS[part.name],
         "verdict": part.verdict,
         "side": part.side,
-        "quantity": part.quantities[at],
+        "quantity": part.quantity,
         "effect": float(effect.estimate[at]) if shown else np.nan,
         "lower": float(effect.lower[at]) if shown else np.nan,
         "upper": float(effect.upper[at]) if shown else np.nan,
