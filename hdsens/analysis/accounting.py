@@ -8,9 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.errors import InputError
-
-OUTCOMES = ("completed", "diverged", "failed")
+from hdsens.analysis.checks import LEARNING_RATES, OUTCOMES, check_columns, checked, times
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,12 @@ def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
         expected: how many cells the study has; without it `cells.attrs["expected"]`, unless rows
             were taken out since (`attrs["n_rows"]`), and without that what the grid and the seeds
             seen would make.
+
+    Raises:
+        InputError: a column is missing or holds what it should not.
     """
     told = expected_of(cells)
-    cells = one_row_a_cell(cells)
+    cells = one_row_a_cell(checked(cells))
     count = cells["outcome"].value_counts().reindex(list(OUTCOMES), fill_value=0)
     completed, diverged, failed = (int(count[outcome]) for outcome in OUTCOMES)
     source = "given" if expected is not None else "study"
@@ -85,37 +86,20 @@ def expected_of(cells: pd.DataFrame) -> int | None:
 
 def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:
     """Drop repeated rows of one cell_id: a result is kept before a failure, then the earliest."""
-    check_columns(cells, ["cell_id", "outcome"])
     rows = cells.reset_index(drop=True)
     keys = pd.DataFrame({"failed": rows["outcome"] == "failed"})
     if "finished_at" in rows:
-        keys["finished_at"] = pd.to_datetime(rows["finished_at"], utc=True)
+        keys["finished_at"] = times(rows, "finished_at")
     results_first = rows.loc[keys.sort_values([*keys], kind="stable").index]
     repeated = results_first["cell_id"].notna() & results_first["cell_id"].duplicated()
     return rows.drop(index=results_first.index[repeated])
-
-
-def check_columns(cells: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise InputError unless the frame has these columns and known outcomes."""
-    for column in columns:
-        if column not in cells.columns:
-            raise InputError(
-                f"cells: column {column!r}",
-                "must be there",
-                remedy="pass a frame as read_cells returns it",
-            )
-    strange = sorted(set(cells["outcome"].dropna().unique()) - set(OUTCOMES))
-    if strange or cells["outcome"].isna().any():
-        raise InputError(
-            "cells: outcome", f"must be one of {', '.join(OUTCOMES)}", (strange or [None])[0]
-        )
 
 
 def factor_names(cells: pd.DataFrame, factors: Sequence[str] | None = None) -> tuple[str, ...]:
     """Factors of a frame: those given, else `cells.attrs["factors"]`, else lr and hypergrad_lr."""
     names = factors if factors is not None else cells.attrs.get("factors")
     if names is None:
-        names = [name for name in ("lr", "hypergrad_lr") if name in cells.columns]
+        names = [name for name in LEARNING_RATES if name in cells.columns]
     check_columns(cells, [*names])
     return tuple(names)
 

@@ -66,7 +66,7 @@ def _mean_and_error(values: ArrayLike) -> tuple[Floats, Floats, NDArray[np.int64
     x = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(x)
     n = known.sum(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = np.where(known, x, 0.0).sum(axis=-1) / n
         deviation = np.where(known, x - mean[..., None], 0.0)
         error = np.sqrt((deviation**2).sum(axis=-1) / (n - 1) / n)

@@ -127,11 +127,9 @@ def steps_to_target_table(cells: pd.DataFrame, target: str | None = None) -> pd.
         InputError: no such target, or several and none named.
     """
     target = _target(cells, target)
-    for name in ("steps", "steps_run"):
-        if name not in cells:
-            raise InputError(f"cells: column {name!r}", "must be there", list(cells.columns))
-    panel = build_panel(cells, None)
-    steps = panel.runs.column(f"steps_to_{target}")
+    column = f"steps_to_{target}"
+    panel = build_panel(cells, None, numbers=["steps", "steps_run", column])
+    steps = panel.runs.column(column)
     reached = ~np.isnan(steps)
     used = panel.runs.used
     table = pd.concat(

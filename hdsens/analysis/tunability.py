@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from hdsens.analysis.accounting import attach
-from hdsens.analysis.grid import LEARNING_RATES
+from hdsens.analysis.checks import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.regret import (

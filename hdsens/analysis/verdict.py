@@ -12,6 +12,7 @@ import pandas as pd
 
 from hdsens.analysis.accounting import Accounting
 from hdsens.analysis.arms import arms_that_differ, unlike_baselines
+from hdsens.analysis.checks import REQUIRED, check_columns, checked
 from hdsens.analysis.claims import ALPHA, Margins
 from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.history import broken_promises, unrecorded
@@ -46,6 +47,8 @@ from hdsens.notebook import html_table
 
 UNIT = "normalised regret: 0 as good as tuned, 1 as bad as untrained"
 BETA = "hypergrad_lr"
+LEVELS = ["task", "arm", "primary", "lr", "tested", "difference", "lower", "upper", "n_seeds"]
+LEVELS += ["base_diverged", "hd_diverged", "p_worse"]
 JOINT = ["arm", "baseline", "n_tasks", "tested", "verdict", "not_supported"]
 JOINT += ["n_settings", "n_settings_refuted", "refuted_on_this_ladder"]
 
@@ -117,7 +120,8 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         InputError: as `regret_table`; an unknown key in the protocol; no arm names a baseline.
     """
     frozen = read_protocol(protocol)
-    judged = with_roles(cells, frozen)
+    check_columns(cells, REQUIRED)
+    judged = checked(with_roles(cells, frozen))
     panel = build_panel(judged, metric)
     pairs, alone, parts = _judge(panel, plain_reading(panel), frozen)
     if not pairs and not alone:
@@ -282,7 +286,7 @@ def _levels_frame(pairs: Sequence[Pair], parts: Sequence[Part]) -> pd.DataFrame:
         )
         for pair, part in zip(pairs, c3, strict=True)
     ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=LEVELS)
 
 
 def _window(parts: Sequence[Part]) -> pd.DataFrame:
