@@ -45,7 +45,6 @@ from hdsens.analysis.intervals import (
 from hdsens.analysis.pairs import Pair
 from hdsens.analysis.tunability import (
     ArmGrid,
-    common_points,
     equal_pools,
     expected_best,
     uncommon_points,
@@ -319,12 +318,14 @@ def _never_worse(pair: Pair, primary: bool, margins: Margins) -> Part:
     )
 
 
-def tuning_part(grid: ArmGrid, base: ArmGrid, primary: bool, margins: Margins) -> Part:
+def tuning_part(
+    grid: ArmGrid, base: ArmGrid, common: tuple[ArmGrid, ArmGrid], primary: bool, margins: Margins
+) -> Part:
     """C4 of one HD arm: expected best of every k <= 8 draws, or as far as the pools go.
 
-    Over the points of the grids that both arms were run at: `common_points` of `grid` and `base`.
+    Over the points that both arms were run at, `common` = `common_points(grid, base)`.
     """
-    own, other = common_points(grid, base)
+    own, other = common
     pools = equal_pools(other.regret, own.regret)
     draws = np.arange(1, min(MOST_DRAWS, pools[0].shape[1]) + 1)
     base_best, hd_best = (expected_best(pool, draws).T for pool in pools)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -252,22 +253,33 @@ def common_points(grid: ArmGrid, base: ArmGrid) -> tuple[ArmGrid, ArmGrid]:
     Where an arm has factors of its own it must have been run at every combination of them. Of two
     arms that are alike, the one with more good levels would seem easier to tune.
     """
-    has = [points.columns[points.notna().any()] for points in (grid.points, base.points)]
-    shared = [name for name in has[0] if name in has[1]]
+    grids = (grid, base)
+    factors = [[str(name) for name in g.points if g.points[name].notna().any()] for g in grids]
+    shared = [name for name in factors[0] if name in factors[1]]
     if not shared:
-        return grid, base
-    keys = [pd.MultiIndex.from_frame(g.points[shared]) for g in (grid, base)]
-    common = _full(grid, shared).intersection(_full(base, shared))
+        return grids
+    keys = [_keys(g, shared) for g in grids]
+    own = [
+        _keys(g, [f for f in has if f not in shared]) for g, has in zip(grids, factors, strict=True)
+    ]
+    common = _full(keys[0], own[0]) & _full(keys[1], own[1])
     one, other = (
-        g.at(np.asarray(key.isin(common))) for g, key in zip((grid, base), keys, strict=True)
+        g.at(np.array([point in common for point in key], dtype=bool))
+        for g, key in zip(grids, keys, strict=True)
     )
     return one, other
 
 
-def _full(grid: ArmGrid, shared: Sequence[str]) -> pd.MultiIndex:
-    others = len(grid.points.drop(columns=[*shared]).drop_duplicates())
-    n = grid.points.groupby([*shared], dropna=False)[shared[0]].transform("size")
-    return pd.MultiIndex.from_frame(grid.points.loc[n == others, [*shared]].drop_duplicates())
+def _keys(grid: ArmGrid, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    if not names:
+        return [()] * len(grid.points)
+    return list(zip(*(grid.points[name].tolist() for name in names), strict=True))
+
+
+def _full(shared: Sequence[tuple[Any, ...]], own: Sequence[tuple[Any, ...]]) -> set[Any]:
+    """Points of the shared factors that were run with every combination of the arm's own."""
+    combinations = len(set(own))
+    return {point for point, n in Counter(shared).items() if n == combinations}
 
 
 def uncommon_points(grid: ArmGrid, base: ArmGrid, own: ArmGrid, other: ArmGrid) -> str:

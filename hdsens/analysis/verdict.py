@@ -221,8 +221,9 @@ def _tuning_parts(
     tested = {(p.setting.task, p.setting.arm) for p in pairs if is_primary(p, protocol)}
     for (task, arm), grid in grids.items():
         base = grids.get((task, grid.baseline))
-        if base is not None and len(common_points(grid, base)[0].points):
-            yield tuning_part(grid, base, (task, arm) in tested, margins)
+        common = None if base is None else common_points(grid, base)
+        if base is not None and common is not None and len(common[0].points):
+            yield tuning_part(grid, base, common, (task, arm) in tested, margins)
 
 
 def _parts_frame(parts: Sequence[Part], panel: Panel) -> pd.DataFrame:
