@@ -72,7 +72,7 @@ class Part:
         if self.verdict == "refuted":
             return int(np.nanargmin(self.p))
         estimate, _, upper, _ = self.decision.effect
-        open_ = np.isnan(upper)
+        open_ = np.isnan(upper) & ~np.isnan(estimate)
         height = np.nan_to_num(np.where(open_, estimate, upper), nan=-np.inf)
         order = zip(self.made, open_.tolist(), height.tolist(), strict=True)
         return max(enumerate(order), key=lambda test: test[1])[0]
