@@ -29,7 +29,7 @@ Location = str | Path
 """A folder, or the URI of a prefix in an object store such as ``s3://bucket/results/mine``."""
 
 SCHEMES = ("s3", "gs")
-FOLDERS = ("parts", "runs", "checkpoints")
+FOLDERS = ("parts", "plan", "runs", "checkpoints")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 

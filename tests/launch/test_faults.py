@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from test_inline import MEASURED, train
 from test_ray import RUN, environment, write_toml
@@ -23,6 +22,7 @@ from hdsens.errors import StoppedError
 from hdsens.launch import work
 from hdsens.packs import hash_of_ids
 from hdsens.store import Store
+from hdsens.store.plan import read_plan
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_two_runs_at_once_neither_corrupt_nor_double_anything(small, tmp_path):
     assert not store.damage()
     cells = read_cells(tmp_path / "out")
     assert len(cells) == cells["cell_id"].nunique() == 18
-    planned = pq.read_table(tmp_path / "out" / "plan.parquet")["cell_id"].to_pylist()
+    planned = [i for ids, _ in read_plan(store.place) for i in ids]
     assert sorted(planned) == sorted(cells["cell_id"])
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
     train(small, tmp_path / "alone", pack_size=3, path="plain")
