@@ -29,6 +29,8 @@ Location = str | Path
 """A folder, or the URI of a prefix in an object store such as ``s3://bucket/results/mine``."""
 
 SCHEMES = ("s3", "gs")
+GS_PATIENCE_S = 60
+"""Google's client tries again for so long where the URI says nothing; by itself for 15 minutes."""
 FOLDERS = ("parts", "plan", "runs", "checkpoints")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
@@ -199,7 +201,7 @@ class Bucket(Place):
     @cached_property
     def _opened(self) -> tuple[Any, str]:
         with self._reachable():
-            system, prefix = fs.FileSystem.from_uri(self.uri)
+            system, prefix = fs.FileSystem.from_uri(_patient(self.uri))
         return system, prefix.rstrip("/")
 
     def _path(self, name: str) -> tuple[Any, str]:
@@ -277,13 +279,20 @@ def _checked(uri: str) -> str:
         parts = urlsplit(uri)
     except ValueError:
         raise InputError(thing, "must be a path or a URI", uri, remedy) from None
-    if parts.username is not None or parts.password is not None:
+    nobody = (parts.scheme, parts.username, parts.password) == ("gs", "anonymous", None)
+    if not nobody and (parts.username is not None or parts.password is not None):
         raise InputError(thing, "must not hold credentials", remedy="put them into the environment")
     if parts.scheme not in SCHEMES:
         raise InputError(thing, "must begin with s3:// or gs://, or be a path", uri, remedy)
     if not parts.netloc or not uri.isprintable() or ".." in parts.path.split("/"):
         raise InputError(thing, "must name a bucket and a folder in it", uri, remedy)
     return uri
+
+
+def _patient(uri: str) -> str:
+    if not uri.startswith("gs://") or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GS_PATIENCE_S}"
 
 
 def _sync_folder(folder: Path) -> None:
