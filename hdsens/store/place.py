@@ -7,8 +7,10 @@ because an object appears when its upload is complete.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -123,8 +125,14 @@ class Folder(Place):
             (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def open(self, name: str) -> Any:
-        """Open a file; bytes, because a path need not be Unicode."""
-        return pa.OSFile(os.fsencode(self.path / name))
+        """Open a file; bytes, because a path need not be Unicode.
+
+        A pipe or a device would be waited for, or read, for ever.
+        """
+        path = self.path / name
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return pa.OSFile(os.fsencode(path))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
         """Write to a temporary name, which takes the place of the file or leaves no trace."""
