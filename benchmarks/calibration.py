@@ -3,51 +3,38 @@
     python -m benchmarks.calibration > docs/calibration.md      # half a minute
     python -m benchmarks.calibration --studies 10000 --seed 1
 
-A study is a base arm and an HD arm over lr = 0 and 13 half-decades, with pilot seeds; the HD arm
-has one hypergrad_lr, or a ladder of them. Its mean regret at each level is given; noise comes on
-top, in part shared by all arms (common random numbers). Everything is decided by
-`hdsens.analysis.claims`, thousands of studies at once. What `verdict` holds back on top (a gap
-among the pilot seeds, a cell without a result) only makes "supported" rarer than it is here.
+What a study is stands in `benchmarks/simulated_studies.py`. What `verdict` holds back on top (a gap
+among the pilot seeds, a cell without a result) makes "supported" rarer than it is in most tables;
+the last one has studies with such gaps, judged by `verdict` itself (`benchmarks/held_back.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis.claims import (
-    ALPHA,
-    Decision,
-    Margins,
-    less_sensitive,
-    never_worse,
-    not_harder_to_tune,
-    zero_works,
+from benchmarks.held_back import held_back
+from benchmarks.simulated_studies import (
+    BASE,
+    FAILS,
+    NOISE,
+    ROBUST,
+    Truth,
+    at,
+    decide_simulated,
+    joint,
 )
 from hdsens.analysis.intervals import (
     Floats,
     clopper_pearson,
-    holm,
     mean_interval,
     median_interval,
 )
-from hdsens.analysis.regret import normalised_regret
-from hdsens.analysis.tunability import equal_pools, expected_best
-
-L0, BEST = 2.3, 0.3
-N_LEVELS, N_PILOT = 13, 3
-DRAWS = np.arange(1, 9)
-MARGINS = Margins()
-
-# Regret of a plain optimizer over half-decades of lr from 1e-6 to 1: too small, right, too large.
-BASE = np.array([1, 1, 1, 0.99, 0.97, 0.9, 0.7, 0.4, 0.12, 0.02, 0.0, 0.1, 0.8])
-ROBUST = np.array([0.03, 0.03, 0.03, 0.03, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0.0, 0.05, 0.3])
-FAILS = np.ones(N_LEVELS)
 
 HEAD = """# Calibration of intervals and verdicts
 
@@ -57,138 +44,14 @@ are is in `benchmarks/calibration.py`; what they teach is in [measures.md](measu
 verdict tables + is the share supported, − the share refuted; the rest is inconclusive. In the
 ladder table "joint" is the verdict on all four parts at the middle β, "ladder −" the share "refuted
 on this ladder", "window" the mean number of β's where C1 to C3 are supported together, "true
-window" how many there are, "too wide" the share of studies that find more."""
-
-Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
-NOISE: Mapping[str, Noise] = {
-    "normal": lambda rng, shape: rng.normal(size=shape),
-    "t3": lambda rng, shape: rng.standard_t(3, size=shape) / np.sqrt(3),
-    "skewed (lognormal)": lambda rng, shape: (
-        (rng.lognormal(size=shape) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e)
-    ),
-    "one in ten diverges": lambda rng, shape: (
-        ((rng.random(shape) < 0.1) - 0.1) / 0.3 + 0.01 * rng.normal(size=shape)
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Mean regret by level, and how cells scatter around it.
-
-    Attributes:
-        base: (n_levels,) mean regret at the nonzero levels; `hd`: likewise, or (n_betas, n_levels)
-            of a ladder; `zero`: of HD at lr = 0, or (n_betas,).
-        hd_diverges: (n_levels,) chance that an HD cell diverges; `base_diverges` likewise.
-        zero_diverges: the same for HD at lr = 0.
-        spread: standard deviation of a cell's own noise; `shared`: of the seed's, in both arms.
-        noise: name of its distribution.
-        exact_pilot: pilot seeds without noise, so that the best lr and L* are the true ones.
-    """
-
-    base: Floats
-    hd: Floats
-    zero: Floats | float = 0.01
-    hd_diverges: Floats | float = 0.0
-    base_diverges: Floats | float = 0.0
-    zero_diverges: float = 0.0
-    spread: float = 0.01
-    shared: float = 0.01
-    noise: str = "normal"
-    exact_pilot: bool = False
-
-
-@dataclass(frozen=True)
-class Studies:
-    """Simulated losses; arrays (n_studies, 1 + n_betas, 1 + n_levels, n_seeds).
-
-    The base comes first of the arms, lr = 0 first of the levels.
-    """
-
-    loss: Floats
-    diverged: np.ndarray[Any, np.dtype[np.bool_]]
-
-
-def simulate(truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator) -> Studies:
-    """Draw the cells of many studies; a diverged cell has the untrained loss."""
-    hd = np.atleast_2d(truth.hd)
-    zero = np.broadcast_to(truth.zero, len(hd))
-    mean = np.vstack([np.r_[1.0, truth.base], np.column_stack([zero, hd])])
-    chance = np.zeros(mean.shape)
-    chance[0, 1:], chance[1:, 1:], chance[1:, 0] = (
-        truth.base_diverges,
-        truth.hd_diverges,
-        truth.zero_diverges,
-    )
-    shape = (n_studies, *mean.shape, n_seeds)
-    draw = NOISE[truth.noise]
-    noise = truth.spread * draw(rng, shape) + truth.shared * draw(rng, (n_studies, 1, 1, n_seeds))
-    noise[:, 0, 0] = 0.0  # the base does not move at lr = 0
-    diverged = rng.random(shape) < chance[..., None]
-    regret = np.where(diverged, 1.0, np.minimum(mean[..., None] + noise, 1.0))
-    return Studies(BEST + (L0 - BEST) * regret, diverged)
-
-
-def decide(studies: Studies, pilot: Studies) -> list[dict[str, Decision]]:
-    """Decide C1 to C4 at each hypergrad_lr for every study, as `verdict` does for a frame.
-
-    C4 is about the whole arm: the same decision at each.
-    """
-    pilot_mean = pilot.loss.mean(axis=-1)  # (n_studies, 1 + n_betas, 1 + n_levels)
-    best_loss = pilot_mean.min(axis=(1, 2))[:, None, None, None]
-    regret = normalised_regret(studies.loss, best_loss, L0)
-    pilot_regret = normalised_regret(pilot.loss, best_loss, L0)
-    works = ~pilot.diverged[:, 0, 1:].any(axis=-1) & (pilot_regret[:, 0, 1:].mean(axis=-1) <= 0.5)
-    chosen = pilot_mean[:, :, 1:].argmin(axis=-1)
-    at_best = np.take_along_axis(regret[:, :, 1:], chosen[..., None, None], axis=2)[:, :, 0]
-    base, base_best = regret[:, 0, 1:], at_best[:, 0]
-    grids = (base, regret[:, 1:, 1:].reshape(len(regret), -1, regret.shape[-1]))
-    pools = equal_pools(*(r.swapaxes(1, 2) for r in grids))
-    best = [expected_best(pool, DRAWS).swapaxes(1, 2) for pool in pools]
-    tuning = not_harder_to_tune(*best, MARGINS)
-    return [
-        {
-            "C1": less_sensitive(base, hd[:, 1:], gap, MARGINS),
-            "C2": zero_works(hd[:, 0], base_best, 1.0 * diverged, MARGINS),
-            "C3": never_worse(base, hd[:, 1:], works, MARGINS),
-            "C4": tuning,
-        }
-        for hd, gap, diverged in zip(
-            np.moveaxis(regret[:, 1:], 1, 0),
-            np.moveaxis(at_best[:, 1:], 1, 0) - base_best,
-            np.moveaxis(studies.diverged[:, 1:, 0], 1, 0),
-            strict=True,
-        )
-    ]
-
-
-def joint(decisions: Sequence[dict[str, Decision]], primary: int) -> dict[str, Any]:
-    """Decide for every study as `verdict` does over parts: at the primary β, and on the ladder.
-
-    "+": all four parts at the primary; "−": some part refuted there, Holm over parts; "ladder −":
-    one of C1 to C3 refuted at every β, Holm over the three; "window": β's where C1 to C3 hold.
-    """
-
-    def refuted(parts: Sequence[Decision]) -> Any:
-        smallest = [np.nanmin(np.nan_to_num(holm(d.p_refuted), nan=1.0), axis=-1) for d in parts]
-        return (holm(np.stack(smallest, axis=-1)) <= ALPHA).any(axis=-1)
-
-    def supported(parts: Sequence[Decision]) -> Any:
-        return np.all([d.supported for d in parts], axis=0)
-
-    tested = list(decisions[primary].values())
-    without_tuning = [[d[part] for part in ("C1", "C2", "C3")] for d in decisions]
-    return {
-        "joint +": supported(tested),
-        "joint −": refuted(tested),
-        "ladder −": np.all([refuted(parts) for parts in without_tuning], axis=0),
-        "window": np.sum([supported(parts) for parts in without_tuning], axis=0),
-    }
+window" how many there are, "too wide" the share of studies that find more. The last table has half
+as many studies a row: the shares supported by the intervals alone, and by the verdict, which holds
+back; where a part is not true of the simulated arms its column is a false "supported"."""
 
 
 def rates(truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator) -> dict[str, Any]:
     """Share of studies in which each part, and all together, are supported or refuted."""
-    decisions = _simulated(truth, n_studies, n_seeds, rng)[0]
+    decisions = decide_simulated(truth, n_studies, n_seeds, rng)[0]
     row: dict[str, Any] = {}
     for name, decision in decisions.items():
         row[f"{name} +"], row[f"{name} −"] = decision.supported.mean(), decision.refuted.mean()
@@ -196,29 +59,16 @@ def rates(truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator) 
     return row
 
 
-def _simulated(
-    truth: Truth, n_studies: int, n_seeds: int, rng: np.random.Generator
-) -> list[dict[str, Decision]]:
-    studies = simulate(truth, n_studies, n_seeds, rng)
-    quiet = replace(truth, spread=0.0, shared=0.0) if truth.exact_pilot else truth
-    return decide(studies, simulate(quiet, n_studies, N_PILOT, rng))
-
-
 def ladder_rates(
     truth: Truth, true_window: int, n_studies: int, n_seeds: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Rates of the joint verdict at the middle β, on the ladder, and the window in levels of β."""
-    decisions = _simulated(truth, n_studies, n_seeds, rng)
+    decisions = decide_simulated(truth, n_studies, n_seeds, rng)
     tuning = decisions[0]["C4"]
     found = joint(decisions, len(decisions) // 2)
     found["too wide"] = found["window"] > true_window
     rates_of = {"C4 +": tuning.supported, "C4 −": tuning.refuted, **found}
     return {name: found.mean() for name, found in rates_of.items()}
-
-
-def at(level: int, value: float) -> Floats:
-    """Return zeros with one value."""
-    return np.where(np.arange(N_LEVELS) == level, value, 0.0)
 
 
 # A boundary row sits exactly where a rule changes its mind: its error rates are the largest. Regret
@@ -393,6 +243,7 @@ def main() -> None:
         "Verdicts": verdict_rates(given.studies, rng),
         "Ladders of three hypergrad_lr": ladder(given.studies, rng),
         "Power": power(given.studies, rng),
+        "Studies with gaps": held_back(given.studies // 2, rng),
     }.items():
         print(f"\n## {title}\n\n{markdown(table)}")
 

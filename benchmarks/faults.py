@@ -268,7 +268,7 @@ def compare(campaign: Campaign, out: Path, study: str) -> tuple[int, int, int]:
     """Cells expected, lost and doubled; what differs from an undisturbed run is noted."""
     store, alone = Store(out), campaign.folder / f"alone-{out.name}"
     (alone / "parts").mkdir(parents=True)
-    shutil.copy(out / "plan.parquet", alone)
+    shutil.copytree(out / "plan", alone / "plan")
     campaign.note(campaign.start("inline", alone, study), "undisturbed", (0,))
     expected = {cell.cell_id for cell in store.expected()}
     cells, whole = (read_cells(folder) for folder in (out, alone))

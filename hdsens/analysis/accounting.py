@@ -8,15 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.errors import InputError
-
-OUTCOMES = ("completed", "diverged", "failed")
+from hdsens.analysis.checks import LEARNING_RATES, OUTCOMES, check_columns, checked, times
 
 
 @dataclass(frozen=True)
 class Accounting:
     """Counts of cells; `used` = completed + diverged, because a diverged cell is a result.
 
+    `used` is also pilot + confirmatory: cells that choose, and cells that judge.
     `source` says where `expected` comes from: "given", "study" (what the study declares) or "seen"
     (points of the grid that occur, times the seeds that occur with their task and role).
     """
@@ -27,14 +26,16 @@ class Accounting:
     diverged: int
     failed: int
     missing: int
+    pilot: int
+    confirmatory: int
     source: str
 
     def __str__(self) -> str:
         """One line for a table's foot."""
         return (
             f"{self.expected} cells expected ({self.source}), {self.used} used"
-            f" ({self.completed} completed, {self.diverged} diverged),"
-            f" {self.failed} failed, {self.missing} missing"
+            f" ({self.completed} completed, {self.diverged} diverged; {self.pilot} pilot,"
+            f" {self.confirmatory} confirmatory), {self.failed} failed, {self.missing} missing"
         )
 
 
@@ -46,9 +47,12 @@ def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
         expected: how many cells the study has; without it `cells.attrs["expected"]`, unless rows
             were taken out since (`attrs["n_rows"]`), and without that what the grid and the seeds
             seen would make.
+
+    Raises:
+        InputError: a column is missing or holds what it should not.
     """
     told = expected_of(cells)
-    cells = one_row_a_cell(cells)
+    cells = one_row_a_cell(checked(cells))
     count = cells["outcome"].value_counts().reindex(list(OUTCOMES), fill_value=0)
     completed, diverged, failed = (int(count[outcome]) for outcome in OUTCOMES)
     source = "given" if expected is not None else "study"
@@ -56,8 +60,19 @@ def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
         expected = told
     if expected is None:
         expected, source = _expected_from_what_is_seen(cells), "seen"
-    missing = max(expected - completed - diverged - failed, 0)
-    return Accounting(expected, completed + diverged, completed, diverged, failed, missing, source)
+    used = completed + diverged
+    pilot = int(((cells["outcome"] != "failed") & (cells["role"] == "pilot")).sum())
+    return Accounting(
+        expected=expected,
+        used=used,
+        completed=completed,
+        diverged=diverged,
+        failed=failed,
+        missing=max(expected - used - failed, 0),
+        pilot=pilot,
+        confirmatory=used - pilot,
+        source=source,
+    )
 
 
 def expected_of(cells: pd.DataFrame) -> int | None:
@@ -71,37 +86,20 @@ def expected_of(cells: pd.DataFrame) -> int | None:
 
 def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:
     """Drop repeated rows of one cell_id: a result is kept before a failure, then the earliest."""
-    check_columns(cells, ["cell_id", "outcome"])
     rows = cells.reset_index(drop=True)
     keys = pd.DataFrame({"failed": rows["outcome"] == "failed"})
     if "finished_at" in rows:
-        keys["finished_at"] = pd.to_datetime(rows["finished_at"], utc=True)
+        keys["finished_at"] = times(rows, "finished_at")
     results_first = rows.loc[keys.sort_values([*keys], kind="stable").index]
     repeated = results_first["cell_id"].notna() & results_first["cell_id"].duplicated()
     return rows.drop(index=results_first.index[repeated])
-
-
-def check_columns(cells: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise InputError unless the frame has these columns and known outcomes."""
-    for column in columns:
-        if column not in cells.columns:
-            raise InputError(
-                f"cells: column {column!r}",
-                "must be there",
-                remedy="pass a frame as read_cells returns it",
-            )
-    strange = sorted(set(cells["outcome"].dropna().unique()) - set(OUTCOMES))
-    if strange or cells["outcome"].isna().any():
-        raise InputError(
-            "cells: outcome", f"must be one of {', '.join(OUTCOMES)}", (strange or [None])[0]
-        )
 
 
 def factor_names(cells: pd.DataFrame, factors: Sequence[str] | None = None) -> tuple[str, ...]:
     """Factors of a frame: those given, else `cells.attrs["factors"]`, else lr and hypergrad_lr."""
     names = factors if factors is not None else cells.attrs.get("factors")
     if names is None:
-        names = [name for name in ("lr", "hypergrad_lr") if name in cells.columns]
+        names = [name for name in LEARNING_RATES if name in cells.columns]
     check_columns(cells, [*names])
     return tuple(names)
 

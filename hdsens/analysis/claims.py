@@ -21,7 +21,9 @@ Bools = NDArray[np.bool_]
 ALPHA = 0.05
 ONE_SIDED = 0.90  # a 90% interval has one-sided 95% bounds
 MIN_SEEDS_FOR_ZERO = 10
+MIN_SEEDS_ALIKE = 10  # that may support a part though they agree exactly
 TOLERATED_DIVERGENCE = 0.05
+MOST_DRAWS = 8
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def less_sensitive(base: Floats, hd: Floats, gap: Floats, margins: Margins) -> D
     effect, check = mean_interval(contrast), mean_interval(gap)
     supported = (effect.upper < 0) & (check.upper < margins.best)
     p = 2 * np.fmin(exceeds_p(contrast), exceeds_p(gap, margins.best))  # either one refutes
-    return Decision(supported, np.minimum(p, 1.0)[..., None], _tests(effect), check)
+    return Decision(supported, np.minimum(p, 1.0)[..., None], as_test(effect), check)
 
 
 def zero_works(zero: Floats, base_best: Floats, diverged: Floats, margins: Margins) -> Decision:
@@ -88,7 +90,7 @@ def zero_works(zero: Floats, base_best: Floats, diverged: Floats, margins: Margi
     supported = enough & (count == 0) & (effect.upper < margins.zero)
     p_divergence = np.where(count > 0, special.bdtrc(count - 1, n, TOLERATED_DIVERGENCE), 1.0)
     p = np.fmin(2 * exceeds_p(contrast, margins.zero), np.where(n > 0, p_divergence, np.nan))
-    return Decision(supported, np.minimum(p, 1.0)[..., None], _tests(effect))
+    return Decision(supported, np.minimum(p, 1.0)[..., None], as_test(effect))
 
 
 def never_worse(base: Floats, hd: Floats, eligible: ArrayLike, margins: Margins) -> Decision:
@@ -125,7 +127,7 @@ def not_harder_to_tune(base: Floats, hd: Floats, margins: Margins) -> Decision:
     return Decision(np.asarray(supported), p, effect)
 
 
-def _tests(interval: Interval) -> Interval:
+def as_test(interval: Interval) -> Interval:
     """Give an interval (...) a last axis of one test."""
     estimate, lower, upper, n = interval
     return Interval(estimate[..., None], lower[..., None], upper[..., None], n[..., None])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis.accounting import check_columns, expected_of, factor_names, one_row_a_cell
+from hdsens.analysis.accounting import expected_of, factor_names, one_row_a_cell
+from hdsens.analysis.checks import check_columns, checked, floats, texts
 from hdsens.analysis.intervals import Floats
 from hdsens.analysis.tasks import LISTS_BY_TASK, check_same_arms, tell_tasks_apart
 from hdsens.errors import InputError
@@ -23,9 +24,12 @@ def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     every frame has it; absent where results overlap and lack cells, as both may lack the same.
 
     Raises:
-        InputError: two results of one task declare an arm of one name differently.
+        InputError: no frame; a column is missing or holds what it should not; two results of one
+            task declare an arm of one name differently.
     """
-    parts = tell_tasks_apart(list(frames))
+    parts = tell_tasks_apart([checked(part) for part in frames])
+    if not parts:
+        raise InputError("results", "must be at least one")
     check_same_arms(parts)
     joined = pd.concat(
         [part.dropna(axis="columns", how="all") for part in parts], ignore_index=True
@@ -43,6 +47,9 @@ def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         found = [entry for part in parts for entry in part.attrs.get(name, [])]
         if found:
             joined.attrs[name] = found
+    settings = [part.attrs["task_settings"] for part in parts if "task_settings" in part.attrs]
+    if settings:
+        joined.attrs["task_settings"] = {k: v for told in settings for k, v in told.items()}
     return joined
 
 
@@ -52,14 +59,14 @@ def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
     Raises:
         InputError: an arm that has no cells.
     """
-    check_columns(cells, ["arm", "baseline", "outcome"])
+    cells = checked(cells)
     for name in (arm, baseline):
         if not (cells["arm"] == name).any():
             raise InputError("arm", f"must be one of {', '.join(sorted(set(cells['arm'])))}", name)
     two = cells[cells["arm"].isin([arm, baseline])]
     pair = two.assign(baseline=pd.Series(baseline, index=two.index).where(two["arm"] == arm))
     kept: dict[Hashable, Any] = {
-        name: cells.attrs[name] for name in LISTS_BY_TASK if name in cells.attrs
+        name: cells.attrs[name] for name in (*LISTS_BY_TASK, "task_settings") if name in cells.attrs
     }
     pair.attrs = kept | {"factors": list(factor_names(cells))}
     return pair
@@ -68,44 +75,72 @@ def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
 def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.DataFrame:
     """Cells as they stood at a share of their budget, where the trace has a full evaluation.
 
-    `train_loss` and the validation columns are those of step ceil(share · steps); a cell that
-    diverged later is completed there, one that diverged by then is diverged. A target counts where
-    it was reached by then. `best_valid_loss` is that of the evaluations until then; extremes of lr
-    are null.
+    `train_loss` and the validation columns are those of step ceil(share · steps), which is the
+    budget `steps` then; a cell that diverged later is completed there, one that diverged by then is
+    diverged. A target counts where it was reached by then. `best_valid_loss` is that of the
+    evaluations until then; extremes of lr are null.
 
     Raises:
-        InputError: a cell that was still training has no evaluation at that step.
+        InputError: a share that is not above 0 and at most 1; a column is missing or holds what it
+            should not; two rows of a trace are of one step; a cell that was still training has no
+            evaluation at that step.
     """
-    step = np.ceil(np.round(share * cells["steps"].to_numpy(dtype=float), 9))
-    columns = [c for c in ("train_loss", "valid_loss", "valid_accuracy") if c in traces]
-    wanted = pd.DataFrame({"cell_id": cells["cell_id"].to_numpy(), "step": step})
-    found = wanted.merge(traces[["cell_id", "step", *columns]], on=["cell_id", "step"], how="left")
+    _check_share(share)
+    targets = [str(column) for column in cells if str(column).startswith("steps_to_")]
+    cells = checked(cells, ["steps", "diverged_step", *targets])
+    seen = _evaluations(traces)
+    step = np.ceil(np.round(share * cells["steps"].to_numpy(), 9))
+    wanted = pd.DataFrame({"cell_id": texts(cells, "cell_id").to_numpy(), "step": step})
+    found = wanted.merge(seen, on=["cell_id", "step"], how="left")
     then = cells.copy()
-    later = (cells["outcome"] == "diverged") & ~(cells["diverged_step"] <= step).to_numpy()
+    later = (cells["outcome"] == "diverged") & ~(cells["diverged_step"] <= step)
     then["outcome"] = cells["outcome"].mask(later, "completed")
-    running = (then["outcome"] == "completed").to_numpy()
-    lost = int(np.isnan(found["train_loss"].to_numpy(dtype=float)[running]).sum())
+    running = (then["outcome"] == "completed").to_numpy(dtype=bool)
+    lost = int(np.isnan(found["train_loss"].to_numpy()[running]).sum())
     if lost:
         raise InputError(
             f"traces: {lost} cells",
             f"must be evaluated at {share:g} of the budget",
             remedy=f"add {share:g} to the study's trace.evaluate",
         )
-    for column in columns:
-        then[column] = np.where(running, found[column].to_numpy(dtype=float), np.nan)
-    for target in (c for c in cells if str(c).startswith("steps_to_")):
-        then[target] = cells[target].where((cells[target] <= step).to_numpy(dtype=bool))
+    for column in seen.columns.drop(["cell_id", "step"]):
+        then[column] = np.where(running, found[column].to_numpy(), np.nan)
+    for target in targets:
+        then[target] = cells[target].where(cells[target] <= step)
+    then["steps"] = step
     if "steps_run" in cells:
-        then["steps_run"] = np.minimum(cells["steps_run"].to_numpy(dtype=float), step)
+        then["steps_run"] = np.minimum(floats(cells, "steps_run"), step)
     if "best_valid_loss" in cells:
-        then["best_valid_loss"] = _best_until(cells, traces, step)
+        then["best_valid_loss"] = _best_until(wanted, seen)
     return then.assign(**{c: np.nan for c in ("lr_final", "lr_max", "lr_min") if c in cells})
 
 
-def _best_until(cells: pd.DataFrame, traces: pd.DataFrame, step: Floats) -> Floats:
-    if "valid_loss" not in traces:
-        return np.full(len(cells), np.nan)
-    until = pd.Series(step, index=cells["cell_id"].to_numpy())
-    early = traces[traces["step"] <= traces["cell_id"].map(until)]
+def _check_share(share: float) -> None:
+    if not 0 < share <= 1:
+        raise InputError("share", "must be above 0 and at most 1", share)
+
+
+def _evaluations(traces: pd.DataFrame) -> pd.DataFrame:
+    """Steps of traces and the losses there, as plain numbers."""
+    check_columns(traces, ["cell_id", "step", "train_loss"], "traces")
+    kept = ("step", "train_loss", "valid_loss", "valid_accuracy")
+    numbers = {name: floats(traces, name, "traces") for name in kept if name in traces}
+    rows = pd.DataFrame({"cell_id": texts(traces, "cell_id", kind="traces").to_numpy(), **numbers})
+    rows = rows.drop_duplicates()
+    twice = rows[rows.duplicated(["cell_id", "step"])]
+    if len(twice):
+        raise InputError(
+            f"traces: cell {twice['cell_id'].iloc[0]!r}: step {twice['step'].iloc[0]:g}",
+            "must be there once",
+        )
+    return rows
+
+
+def _best_until(wanted: pd.DataFrame, seen: pd.DataFrame) -> Floats:
+    """Lowest validation loss of each wanted cell at its step or before."""
+    if "valid_loss" not in seen:
+        return np.full(len(wanted), np.nan)
+    until = wanted.drop_duplicates("cell_id").set_index("cell_id")["step"]
+    early = seen[seen["step"] <= seen["cell_id"].map(until)]
     best = early.groupby("cell_id")["valid_loss"].min()
-    return cells["cell_id"].map(best).to_numpy(dtype=float)
+    return wanted["cell_id"].map(best).to_numpy(dtype=np.float64)

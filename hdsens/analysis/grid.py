@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from hdsens.analysis.checks import LEARNING_RATES
 from hdsens.analysis.intervals import Floats
 from hdsens.analysis.panel import Panel
 from hdsens.errors import InputError
 
-LEARNING_RATES = ("lr", "hypergrad_lr")
 SPACING_TOLERANCE = 1e-3  # in log10; levels are rounded to 6 significant digits
 
 

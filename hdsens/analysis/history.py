@@ -14,6 +14,7 @@ import pandas as pd
 from hdsens.analysis.protocol import Protocol, read_protocol
 
 Declared = Mapping[str, Any]
+Entry = Mapping[str, Any]
 
 
 def broken_promises(cells: pd.DataFrame, protocol: Protocol | None) -> list[str]:
@@ -47,45 +48,62 @@ def _changed_roles(cells: pd.DataFrame) -> Iterable[str]:
 def _changed_declarations(cells: pd.DataFrame, protocol: Protocol) -> Iterable[str]:
     history = cells.attrs.get("protocol_history", [])
     for task in dict.fromkeys(entry["task"] for entry in history):
-        entries = _as_declared([entry for entry in history if entry["task"] == task])
+        entries = [entry for entry in history if entry["task"] == task]
         own = cells[cells["task"] == task]
         results = own[(own["outcome"] != "failed") & (own["role"] == "confirmatory")]
         if len(results):
             yield from _of_task(task, entries, results, protocol)
-            yield from _not_run(task, own, entries[-1]["declared"])
+            for *_, present in _histories(entries):
+                yield from _not_run(task, own, present["declared"])
 
 
-def _as_declared(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Histories of several results of a task, the one that began first before the others.
+def _histories(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Split the entries of several results of a task; each ends with what is declared at present.
 
-    Each ends with what is declared at present, which has no time.
+    The present has no time.
     """
-    histories: list[list[Mapping[str, Any]]] = [[]]
+    histories: list[list[Entry]] = [[]]
     for entry in entries:
         histories[-1].append(entry)
         if entry["started_at"] is None:
             histories.append([])
-    whole = sorted((h for h in histories if h), key=lambda h: h[0]["started_at"] or "")
-    return [entry for history in whole for entry in history]
+    return histories[:-1]
+
+
+def _in_time(histories: Iterable[Sequence[Entry]]) -> list[tuple[str | None, Declared]]:
+    """When which declaration was in force, in order of time, over results whose runs interleave.
+
+    One counts at its first run and at the last before its result declared another. What a result
+    declares at present and never ran has no time and comes after the others.
+    """
+    runs: list[tuple[str | None, Declared]] = []
+    never_ran: list[tuple[str | None, Declared]] = []
+    for *past, present in sorted(histories, key=lambda h: h[-2]["last_at"] if len(h) > 1 else ""):
+        known = [entry for entry in past if entry["declared"] is not None]
+        runs += [(run[end], run["declared"]) for run in known for end in ("started_at", "last_at")]
+        if not past or past[-1]["declared"] != present["declared"]:
+            never_ran.append((None, present["declared"]))
+    return [*sorted(runs, key=lambda run: pd.Timestamp(str(run[0]))), *never_ran]
 
 
 def _of_task(
-    task: str, entries: Sequence[Mapping[str, Any]], results: pd.DataFrame, protocol: Protocol
+    task: str, entries: Sequence[Entry], results: pd.DataFrame, protocol: Protocol
 ) -> Iterable[str]:
-    runs = [entry for entry in entries if entry["started_at"] is not None]
-    present = [entry["declared"] for entry in entries if entry["started_at"] is None]
+    histories = _histories(entries)
+    runs = [entry for *past, _ in histories for entry in past]
+    present = [history[-1]["declared"] for history in histories]
     if not runs or any(run["declared"] is None for run in runs):
         yield f"task {task!r}: what was declared when the cells were trained is not recorded"
     if any(read_protocol(declared["protocol"]) != protocol for declared in present):
         yield f"task {task!r}: judged by another protocol than the one its study declares"
     yield from _other_baselines(task, results, present)
-    known = [entry for entry in entries if entry["declared"] is not None]
-    now = known[-1]["declared"]
+    told = _in_time(histories)
+    now = told[-1][1]
     for what in ("protocol", "seeds", "arms"):
-        others = [i for i, entry in enumerate(known) if _differs(what, entry["declared"], now)]
-        if others and _ran_before(results, known[others[-1] + 1]["started_at"]):
+        others = [i for i, (_, declared) in enumerate(told) if _differs(what, declared, now)]
+        if others and _ran_before(results, told[others[-1] + 1][0]):
             changed = f"{what} changed after confirmatory cells had run"
-            yield f"task {task!r}: {changed}{_how(what, known[others[-1]]['declared'], now)}"
+            yield f"task {task!r}: {changed}{_how(what, told[others[-1]][1], now)}"
 
 
 def _not_run(task: str, cells: pd.DataFrame, declared: Declared) -> Iterable[str]:
@@ -158,19 +176,3 @@ def list_seeds(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
-
-
-def arms_that_differ(cells: pd.DataFrame) -> Iterable[str]:
-    """Name arms that two tasks declare differently, levels apart."""
-    history = cells.attrs.get("protocol_history", [])
-    latest = {entry["task"]: entry["declared"]["arms"] for entry in history if entry["declared"]}
-    for name in sorted({name for arms in latest.values() for name in arms}):
-        told = [without_levels(arms[name]) for arms in latest.values() if name in arms]
-        keys = [key for key in told[0] if any(arm[key] != told[0][key] for arm in told)]
-        if keys:
-            yield f"arm {name}: {', '.join(keys)} differ between tasks"
-
-
-def without_levels(arm: Declared) -> dict[str, Any]:
-    """What an arm is, whatever levels it is run at."""
-    return {key: value for key, value in arm.items() if key != "levels"}

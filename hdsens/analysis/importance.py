@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.accounting import attach
-from hdsens.analysis.grid import LEARNING_RATES
+from hdsens.analysis.checks import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.regret import interval_columns, panel_regret, with_bounds

@@ -24,6 +24,12 @@ class Interval(NamedTuple):
     upper: Floats
     n: NDArray[np.int64]
 
+    def at(self, chosen: NDArray[np.bool_]) -> Interval:
+        """Those that are chosen by a mask."""
+        return Interval(
+            self.estimate[chosen], self.lower[chosen], self.upper[chosen], self.n[chosen]
+        )
+
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     """Mean over the last axis (seeds) with its Student t interval.
@@ -60,7 +66,7 @@ def _mean_and_error(values: ArrayLike) -> tuple[Floats, Floats, NDArray[np.int64
     x = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(x)
     n = known.sum(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = np.where(known, x, 0.0).sum(axis=-1) / n
         deviation = np.where(known, x - mean[..., None], 0.0)
         error = np.sqrt((deviation**2).sum(axis=-1) / (n - 1) / n)

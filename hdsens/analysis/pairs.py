@@ -34,7 +34,7 @@ class Pair:
         base, hd: (n_levels, n_seeds) regret at the nonzero levels that both have.
         levels: (n_levels,) of lr.
         base_best, hd_best: (n_seeds,) regret of each at its own pilot-best nonzero level.
-        base_best_level, hd_best_level: those levels of lr.
+        base_best_level, hd_best_level: those levels of lr; `base_levels`: all of the base's.
         zero, zero_diverged: (n_seeds,) regret of HD at lr = 0, and whether it diverged (1, 0, NaN).
         base_diverged, hd_diverged: (n_levels,) seeds that diverged.
         eligible: (n_levels,) whether all pilot seeds of the base complete there with mean r <= 0.5;
@@ -56,6 +56,7 @@ class Pair:
     hd_best: Floats
     base_best_level: float
     hd_best_level: float
+    base_levels: Floats
     zero: Floats
     zero_diverged: Floats
     base_diverged: NDArray[np.int64]
@@ -142,6 +143,7 @@ def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores:
         hd_best=at(regret, hd_best, np.nan),
         base_best_level=_level(base, base_best),
         hd_best_level=_level(setting, hd_best),
+        base_levels=base.levels,
         zero=at(regret, zero, np.nan),
         zero_diverged=at(diverged, zero, np.nan),
         base_diverged=panel.runs.diverged[base_rows].sum(axis=1),

@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from hdsens.analysis.accounting import (
     Accounting,
     accounting,
-    check_columns,
     factor_names,
     one_row_a_cell,
     point_keys,
 )
+from hdsens.analysis.checks import checked, one_baseline_an_arm
 from hdsens.analysis.intervals import Floats
 from hdsens.errors import InputError
 
 Bools = NDArray[np.bool_]
-REQUIRED = ("cell_id", "task", "arm", "baseline", "seed", "role", "outcome")
 
 
 @dataclass(frozen=True)
@@ -99,17 +98,28 @@ class Panel:
 
 
 def build_panel(
-    cells: pd.DataFrame, metric: str | None, factors: Sequence[str] | None = None
+    cells: pd.DataFrame,
+    metric: str | None,
+    factors: Sequence[str] | None = None,
+    numbers: Sequence[str] = (),
 ) -> Panel:
     """Arrange a frame of cells; without a metric every result has loss 0.
 
+    Args:
+        cells: one row a cell.
+        metric: a loss.
+        factors: by default those that the frame names.
+        numbers: further columns that must be there and hold numbers.
+
     Raises:
-        InputError: no cells; a column is missing; the metric is not a loss or is null for a
-            completed cell; two cells share task, arm, factors and seed.
+        InputError: no cells; a column is missing, or holds what it should not; an arm with two
+            baselines; the metric is not a loss or is null for a completed cell; two cells share
+            task, arm, factors and seed.
     """
-    check_columns(cells, [*REQUIRED, *(["initial_loss", metric] if metric else [])])
+    cells = checked(cells, [*(["initial_loss", metric] if metric else []), *numbers])
     if cells.empty:
         raise InputError("cells", "must hold at least one", remedy="run the study first")
+    one_baseline_an_arm(cells)
     account = accounting(cells)
     names = factor_names(cells, factors)
     rows = one_row_a_cell(cells)
@@ -173,6 +183,8 @@ def check_metric(rows: pd.DataFrame, metric: str) -> None:
             f"null in {null} of {int(completed.sum())}",
             "choose another metric",
         )
+    if (rows.loc[completed, metric] == -np.inf).any():
+        raise InputError(f"metric {metric!r}", "must be above -inf for every completed cell")
 
 
 def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hdsens.analysis.checks import floats
 from hdsens.analysis.claims import Margins
 from hdsens.analysis.grid import name_of
 from hdsens.analysis.pairs import Pair
@@ -150,7 +151,9 @@ def _name(pair: Pair) -> str:
 def _of_budget(cells: pd.DataFrame) -> Iterable[str]:
     if "steps" not in cells:
         return
-    for task, steps in cells.groupby("task")["steps"]:
-        budgets = sorted(set(steps.dropna()))
+    steps = pd.Series(floats(cells, "steps"), index=cells.index)
+    for task, own in steps.groupby(cells["task"]):
+        budgets = sorted(set(own.dropna()))
         if len(budgets) > 1:
-            yield f"task {task!r}: unequal budgets of {', '.join(map(str, budgets))} steps"
+            told = ", ".join(f"{budget:.10g}" for budget in budgets)
+            yield f"task {task!r}: unequal budgets of {told} steps"

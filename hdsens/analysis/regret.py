@@ -113,7 +113,8 @@ def too_little_gained(panel: Panel, best: Floats) -> NDArray[np.bool_]:
     """
     initial = pd.Series(mean_interval(panel.runs.initial).estimate)
     l0 = initial.groupby(panel.points["task"].to_numpy()).transform("mean").to_numpy()
-    gain = (l0 - best) / np.abs(l0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # L0 may be 0
+        gain = (l0 - best) / np.abs(l0)
     return np.asarray((gain > ROUNDING) & (gain < LEAST_GAIN))
 
 

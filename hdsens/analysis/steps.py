@@ -14,7 +14,7 @@ from hdsens.analysis.accounting import attach
 from hdsens.analysis.grid import baseline_rows
 from hdsens.analysis.intervals import CONFIDENCE, Floats
 from hdsens.analysis.panel import Panel, build_panel
-from hdsens.analysis.regret import labels, seed_counts, share_columns
+from hdsens.analysis.regret import ROUNDING, labels, seed_counts, share_columns
 from hdsens.errors import InputError
 
 
@@ -75,7 +75,7 @@ def median_time(km: Survival) -> tuple[Floats, Floats, Floats]:
 
 
 def _first_at_half(time: Floats, curve: Floats) -> Floats:
-    below = np.isfinite(time) & (curve <= 0.5)
+    below = np.isfinite(time) & (curve <= 0.5 + ROUNDING)  # a half is a product of many factors
     first = np.take_along_axis(time, below.argmax(axis=-1)[..., None], axis=-1)[..., 0]
     return np.where(below.any(axis=-1), first, np.inf)
 
@@ -127,11 +127,9 @@ def steps_to_target_table(cells: pd.DataFrame, target: str | None = None) -> pd.
         InputError: no such target, or several and none named.
     """
     target = _target(cells, target)
-    for name in ("steps", "steps_run"):
-        if name not in cells:
-            raise InputError(f"cells: column {name!r}", "must be there", list(cells.columns))
-    panel = build_panel(cells, None)
-    steps = panel.runs.column(f"steps_to_{target}")
+    column = f"steps_to_{target}"
+    panel = build_panel(cells, None, numbers=["steps", "steps_run", column])
+    steps = panel.runs.column(column)
     reached = ~np.isnan(steps)
     used = panel.runs.used
     table = pd.concat(

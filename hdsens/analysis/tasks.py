@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.analysis.history import list_seeds, without_levels
+from hdsens.analysis.arms import without_levels
+from hdsens.analysis.history import list_seeds
 from hdsens.errors import InputError
 
 LISTS_BY_TASK = ("protocol_history", "trained_as")
@@ -47,6 +48,10 @@ def _renamed(
             name: [{**entry, "task": names.get(entry["task"], entry["task"])} for entry in entries]
             for name, entries in frame.attrs.items()
             if name in LISTS_BY_TASK
+        },
+        "task_settings": {
+            names.get(label, label): settings
+            for label, settings in frame.attrs["task_settings"].items()
         },
     }
     return renamed

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hdsens.analysis.accounting import attach
+from hdsens.analysis.checks import check_columns, floats, texts
 from hdsens.analysis.intervals import Floats, median_interval
 from hdsens.analysis.panel import Runs, build_panel
 from hdsens.analysis.regret import interval_columns, labels, seed_counts, share_columns
@@ -38,14 +39,12 @@ def trajectory_table(cells: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
     `attrs`: accounting, restrictions.
 
     Raises:
-        InputError: a column is missing.
+        InputError: a column is missing or holds what it should not; a cell has no cell_id.
     """
-    for column in ("cell_id", "step", "lr"):
-        if column not in traces:
-            raise InputError(
-                f"traces: column {column!r}", "must be there", remedy="use read_traces"
-            )
+    check_columns(traces, ("cell_id", "step", "lr"), "traces")
     panel = build_panel(cells, None)
+    if "lr" not in panel.factors:
+        raise InputError("cells: factors", "must include lr", list(panel.factors))
     measured = _by_cell(panel.runs, traces)
     spread = {name: _spread(panel.runs, values) for name, values in measured.items()}
     traced = ~np.isnan(spread["lr_final"])
@@ -59,9 +58,10 @@ def trajectory_table(cells: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
 
 def _by_cell(runs: Runs, traces: pd.DataFrame) -> dict[str, Floats]:
     """Measures of each cell's trace, each (n_cells,), NaN for a cell without one."""
-    code = pd.Index(runs.cells["cell_id"]).get_indexer(pd.Index(traces["cell_id"]))
-    step, lr = traces["step"].to_numpy(dtype=float), traces["lr"].to_numpy(dtype=float)
-    known = (code >= 0) & ~np.isnan(lr)
+    known_as, told = texts(runs.cells, "cell_id"), texts(traces, "cell_id", kind="traces")
+    code = pd.Index(known_as).get_indexer(pd.Index(told))
+    step, lr = (floats(traces, name, "traces") for name in ("step", "lr"))
+    known = (code >= 0) & ~np.isnan(lr) & ~np.isnan(step)
     code, step, lr = code[known], step[known], lr[known]
     order = np.lexsort((step, code))
     return _measure(code[order], step[order], lr[order], len(runs.cells))

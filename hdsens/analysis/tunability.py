@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from hdsens.analysis.accounting import attach
-from hdsens.analysis.grid import LEARNING_RATES
+from hdsens.analysis.checks import LEARNING_RATES
 from hdsens.analysis.intervals import Floats, mean_interval
 from hdsens.analysis.panel import Panel, build_panel
 from hdsens.analysis.regret import (
@@ -92,7 +93,8 @@ class ArmGrid:
 
     Attributes:
         regret: (n_seeds, n_points), NaN without a result.
-        seeds: (n_seeds,); `lost`: whether a point that should have a regret has none.
+        seeds: (n_seeds,).
+        lost: (n_seeds, n_points), cells that should have a regret and have none.
         points: the factors of each point.
     """
 
@@ -116,6 +118,15 @@ class ArmGrid:
         n = self.points.groupby("lr").size()
         return np.asarray(n.index[n == combinations], dtype=np.float64)
 
+    def at(self, points: NDArray[np.bool_]) -> ArmGrid:
+        """The grid at some of its points, (n_points,)."""
+        return replace(
+            self,
+            regret=self.regret[:, points],
+            lost=self.lost[:, points],
+            points=self.points[points],
+        )
+
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Seeds with a result at every point of the grid, (n_seeds,)."""
@@ -136,7 +147,7 @@ def arm_grids(panel: Panel, regret: Floats) -> list[ArmGrid]:
             str(baseline),
             regret[group.index].T,
             panel.runs.seeds,
-            np.asarray(lost[group.index].any(axis=0)),
+            lost[group.index].T,
             group[[*panel.factors]],
         )
         for (task, arm, baseline), group in groups
@@ -163,9 +174,9 @@ def tunability_curve(
     Columns, one row an arm and k:
         task, arm, baseline, draws (k), n_points (of the grid), n_seeds (with every point);
         best: expected best regret, with `_lower`, `_upper` (a band, approximate: bootstrap);
-        difference: best minus the baseline's best at the same k, from pools of equal size (see
-            `equal_pools`), paired by seed, with `_lower`, `_upper` (95%, Student t); null for a
-            base arm;
+        difference: best minus the baseline's best at the same k, over the points that both were
+            run at (see `common_points`), from pools of equal size (see `equal_pools`), paired by
+            seed, with `_lower`, `_upper` (95%, Student t); null for a base arm;
         cpe: weighted mean of best over k = 1 … the smallest grid of the arm's family, with its t
             interval; the same in each row of an arm.
     `attrs`: accounting, restrictions, metric, bands.
@@ -182,24 +193,31 @@ def tunability_curve(
         *panel.restrictions,
         *reference_restrictions(panel, reference_loss(panel, "family")),
         *_incomplete(grids),
-        *_unpaired(grids, by_arm),
+        *_between(grids, by_arm),
     ]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     return attach(table, panel.account, notes, metric=metric, bands=BANDS)
 
 
 def _incomplete(grids: Sequence[ArmGrid]) -> list[str]:
-    lost = {f"{g.arm} on {g.task}": int(g.lost.sum()) for g in grids}
+    lost = {f"{g.arm} on {g.task}": int(g.lost.any(axis=1).sum()) for g in grids}
     return [
         f"{name}: {n} seeds left out, not every point has a result" for name, n in lost.items() if n
     ]
 
 
-def _unpaired(grids: Sequence[ArmGrid], by_arm: dict[tuple[str, str], ArmGrid]) -> Iterable[str]:
+def _between(grids: Sequence[ArmGrid], by_arm: dict[tuple[str, str], ArmGrid]) -> Iterable[str]:
+    """Name what the difference between an arm and its baseline leaves out."""
     for grid in grids:
         base = by_arm.get((grid.task, grid.baseline))
-        if base is not None and (grid.complete != base.complete).any():
-            n = int((grid.complete & base.complete).sum())
+        if base is None:
+            continue
+        own, other = common_points(grid, base)
+        left_out = uncommon_points(grid, base, own, other)
+        if left_out:
+            yield f"{grid.arm} on {grid.task}: the difference is{left_out}; best and cpe are not"
+        if (own.complete != other.complete).any():
+            n = int((own.complete & other.complete).sum())
             yield f"{grid.arm} on {grid.task}: the difference pairs {n} seeds, the others have none"
 
 
@@ -229,6 +247,51 @@ def _curve(
     return pd.DataFrame({**columns, **_cpe(grid, _family(grid, by_arm))})
 
 
+def common_points(grid: ArmGrid, base: ArmGrid) -> tuple[ArmGrid, ArmGrid]:
+    """Both grids where both arms were run, by the factors that both have.
+
+    Where an arm has factors of its own it must have been run at every combination of them. Of two
+    arms that are alike, the one with more good levels would seem easier to tune.
+    """
+    grids = (grid, base)
+    factors = [[str(name) for name in g.points if g.points[name].notna().any()] for g in grids]
+    shared = [name for name in factors[0] if name in factors[1]]
+    if not shared:
+        return grids
+    keys = [_keys(g, shared) for g in grids]
+    own = [
+        _keys(g, [f for f in has if f not in shared]) for g, has in zip(grids, factors, strict=True)
+    ]
+    common = _full(keys[0], own[0]) & _full(keys[1], own[1])
+    one, other = (
+        g.at(np.array([point in common for point in key], dtype=bool))
+        for g, key in zip(grids, keys, strict=True)
+    )
+    return one, other
+
+
+def _keys(grid: ArmGrid, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    if not names:
+        return [()] * len(grid.points)
+    return list(zip(*(grid.points[name].tolist() for name in names), strict=True))
+
+
+def _full(shared: Sequence[tuple[Any, ...]], own: Sequence[tuple[Any, ...]]) -> set[Any]:
+    """Points of the shared factors that were run with every combination of the arm's own."""
+    combinations = len(set(own))
+    return {point for point, n in Counter(shared).items() if n == combinations}
+
+
+def uncommon_points(grid: ArmGrid, base: ArmGrid, own: ArmGrid, other: ArmGrid) -> str:
+    """Say what `common_points` left out of two grids; empty where nothing."""
+    lost = [
+        f"{g.arm} {len(g.points) - len(kept.points)} of {len(g.points)}"
+        for g, kept in ((grid, own), (base, other))
+        if len(kept.points) < len(g.points)
+    ]
+    return f" over the points of both arms (left out: {', '.join(lost)})" if lost else ""
+
+
 def equal_pools(one: Floats, other: Floats) -> tuple[Floats, Floats]:
     """Repeat the points of two grids, (…, n_points), until both pools are equally large.
 
@@ -248,12 +311,15 @@ def equal_pools(one: Floats, other: Floats) -> tuple[Floats, Floats]:
 def tuning_contrast(grid: ArmGrid, base: ArmGrid | None, draws: NDArray[np.int64]) -> Floats:
     """Expected best of an arm minus its baseline's, from equal pools, by seed: (n_seeds, n_draws).
 
+    Over the points that both were run at (`common_points`).
+
     NaN for a k beyond the pools, and for seeds that are not complete in both.
     """
     contrast = np.full((len(grid.regret), len(draws)), np.nan)
-    if base is None:
+    common = () if base is None else common_points(grid, base)
+    if not common or not len(common[0].points):
         return contrast
-    own, other = equal_pools(grid.regret, base.regret)
+    own, other = equal_pools(*(one.regret for one in common))
     possible = draws <= own.shape[1]
     k = draws[possible]
     if k.size:

@@ -91,7 +91,7 @@ def _part(row: dict[str, Any], where: str) -> Iterable[str]:
     if row["part"] == "C1" and not pd.isna(row["check_effect"]):
         yield f"      G, what is given up at the best lr = {_bounds(row, 'check_')}"
     if row["part"] == "C2" and not pd.isna(row["check_effect"]):
-        yield f"      share of seeds that diverged = {_bounds(row, 'check_')}"
+        yield f"      share of seeds that diverged = {_bounds(row, 'check_')}{_ONE_SIDED}"
     yield f"      {row['decided_by']}"
 
 
@@ -100,6 +100,7 @@ def _line(row: dict[str, Any]) -> float:
     return 0.0 if row["part"] == "C1" else float(row["margin"])
 
 
+_ONE_SIDED = " (each bound one-sided 95%)"
 _SIDES = {
     "both": "below and above the baseline's best lr",
     "below": "only below the baseline's best lr",

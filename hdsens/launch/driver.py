@@ -112,13 +112,15 @@ def run(
                 doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
                 with CellProgress(study.name, store.status(cells), len(missing)) as progress:
                     opened.train(study, store, packs, progress)
-        elif not store.holds(study):
+        changed = bool(missing) or not store.holds(study)
+        if changed and not missing:
             store.begin(study, train_size)
             store.write_run(provenance(executor, resources, study))
         store.sweep()
         if store.part_count() > COMPACT_ABOVE:
             store.compact()
-        return RunSummary(store.folder, _write_report(store), store.status(cells), doubts)
+        page = _write_report(store, anew=changed)
+        return RunSummary(store.folder, page, store.status(cells), doubts)
 
 
 @contextmanager
@@ -144,9 +146,12 @@ def _arrange(
     return executor.arrange(study, fresh, pack_size, path) if fresh else ()
 
 
-def _write_report(store: Store) -> Location:
-    """The page, written again unless it is newer than all results."""
-    if store.page_is_current():
+def _write_report(store: Store, *, anew: bool) -> Location:
+    """The page, written again unless it is newer than all results.
+
+    A run that changed something asks no clock: that may have been set back.
+    """
+    if not anew and store.page_is_current():
         return store.page
     from hdsens.report import render  # workers import this package and draw nothing
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
+from hdsens.optim._torch_private import bookkeeping
 from hdsens.optim.adam_update import bias_corrections, descend, descend_fused
 from hdsens.optim.checks import check_moments, refuse_capture
 from hdsens.optim.hypergradient import HypergradientOptimizer
@@ -98,7 +98,6 @@ class AdamHD(HypergradientOptimizer):
         super()._check(options)
         check_moments(type(self).__name__, options)
 
-    @bookkeeping_around_kernels
     def _step_group(self, index: int, params: list[Tensor]) -> None:
         refuse_capture(type(self).__name__, params)
         group = self.param_groups[index]

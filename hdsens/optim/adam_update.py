@@ -46,11 +46,14 @@ def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None
     params = [param for run in plan.runs for param in run.params]
     states = [state for run in plan.runs for state in run.states]
     steps = [step for run in plan.runs for step in _steps_beside(run)]
+    firsts = [state["exp_avg"] for state in states]
+    grads = _laid_out_as(firsts, [p.grad for p in params if p.grad is not None])
+    dense = _laid_out_as(firsts, params)
     update = adamw if group["decoupled_weight_decay"] else adam
     update(
-        params,
-        [param.grad for param in params if param.grad is not None],
-        [state["exp_avg"] for state in states],
+        dense,
+        grads,
+        firsts,
         [state["exp_avg_sq"] for state in states],
         [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
         steps,
@@ -66,6 +69,18 @@ def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None
     for state, step in zip(states, steps, strict=True):
         if state["step"] is not step:
             state["step"].add_(1)
+    if dense is not params:
+        torch._foreach_copy_(params, dense)
+
+
+def _laid_out_as(slots: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors, or copies laid out as `slots`: the kernel goes by the order in memory alone."""
+    if all(map(Tensor.is_contiguous, tensors)) and all(map(Tensor.is_contiguous, slots)):
+        return tensors
+    return [
+        tensor if tensor.stride() == slot.stride() else torch.empty_like(slot).copy_(tensor)
+        for slot, tensor in zip(slots, tensors, strict=True)
+    ]
 
 
 def _steps_beside(run: Run) -> Sequence[Tensor]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdsens.optim._torch_private import is_wrapper
+
 RULES = ("additive", "multiplicative")
 UNSUPPORTED = ("capturable", "differentiable")
 
@@ -56,12 +58,15 @@ def check_moments(owner: str, options: Mapping[str, Any]) -> None:
         raise _refusal(owner, rule, "foreach=True, fused=True", "pass one of them")
 
 
-def check_real(owner: str, params: Iterable[Tensor]) -> None:
-    """Raise TypeError for the first complex parameter."""
+def check_plain(owner: str, params: Iterable[Tensor]) -> None:
+    """Raise TypeError for the first complex parameter, or one that holds other tensors."""
     for param in params:
         if param.is_complex():
             rule = f"{owner}: parameters must be real (got {param.dtype})"
             raise TypeError(f"{rule}; optimize torch.view_as_real of it")
+        if is_wrapper(param):
+            rule = f"{owner}: parameters must be plain tensors (got {type(param).__name__})"
+            raise TypeError(f"{rule}; replicate them, as DistributedDataParallel does")
 
 
 def sparse_refusal(owner: str, gradient: Tensor) -> RuntimeError:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from hdsens.optim._torch_private import without_grad
-from hdsens.optim.checks import check_options, check_real, sparse_refusal
+from hdsens.optim._torch_private import keep_out_of_compilation, without_grad
+from hdsens.optim.checks import check_options, check_plain, sparse_refusal
 from hdsens.optim.lr_rules import owned
 from hdsens.optim.packing import Member, Run, repack
 from hdsens.optim.plan import Plan
@@ -41,7 +41,7 @@ class HypergradientOptimizer(Optimizer):
     def __init__(self, params: ParamsT, options: dict[str, Any]) -> None:
         """Check `options` first: torch keeps whatever it is given."""
         self._check(options)
-        self._plans = {}
+        self._start()
         defaults = {name: _plain(value) for name, value in options.items()}
         super().__init__(params, {**defaults, "lr": owned(defaults["lr"]), "differentiable": False})
 
@@ -53,7 +53,7 @@ class HypergradientOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in options that the state's version did not know, and pack what it holds."""
         super().__setstate__(state)
-        self._plans = {}
+        self._start()
         self.state = defaultdict(dict, self.state)
         known = {**SHARED_DEFAULTS, **self.own_defaults}
         for group in self.param_groups:
@@ -73,14 +73,15 @@ class HypergradientOptimizer(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group with a learning rate of its own; the caller's dict and tensors stay as is.
 
-        Raises ValueError for an option that breaks its rule, TypeError for a complex parameter.
+        Raises ValueError for an option that breaks its rule, TypeError for a complex
+        parameter or one that is no plain tensor.
         """
         if isinstance(param_group, dict):
             param_group = {name: _plain(value) for name, value in param_group.items()}
         super().add_param_group(param_group)
         group = self.param_groups.pop()
         self._check(group)
-        check_real(type(self).__name__, group["params"])
+        check_plain(type(self).__name__, group["params"])
         group["lr"] = owned(group["lr"])
         self.param_groups.append(group)
 
@@ -99,6 +100,10 @@ class HypergradientOptimizer(Optimizer):
             if params:
                 self._step_group(index, params)
         return loss
+
+    def _start(self) -> None:
+        self._plans = {}
+        keep_out_of_compilation(type(self)._step_group)
 
     def _check(self, options: dict[str, Any]) -> None:
         check_options(type(self).__name__, options)
@@ -123,10 +128,11 @@ class HypergradientOptimizer(Optimizer):
     def _params_with_grad(self, index: int) -> list[Tensor]:
         params = []
         for param in self.param_groups[index]["params"]:
-            if param.grad is None:
+            grad = param.grad
+            if grad is None:
                 self._sit_out(index, param)
-            elif param.grad.layout is not torch.strided:
-                raise sparse_refusal(type(self).__name__, param.grad)
+            elif grad.layout is not torch.strided:
+                raise sparse_refusal(type(self).__name__, grad)
             else:
                 params.append(param)
         return params

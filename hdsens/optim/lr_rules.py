@@ -18,6 +18,8 @@ def adapt_lr(group: dict[str, Any], parts: Sequence[Sums]) -> None:
     `parts` are `products` over parts of the group, empty where u_{t-1} = 0; none means no change.
     A tensor lr changes in place, without being read by the host.
     """
+    if group["lr"] is group.get("initial_lr"):  # older SequentialLR makes them one
+        group["lr"] = owned(group["lr"])
     sums = total([part for part in parts if part])
     if not sums:
         return
@@ -36,6 +38,7 @@ def measures_squares(group: dict[str, Any]) -> bool:
 def step_lr(group: dict[str, Any]) -> float | Tensor:
     """γ_t, what this step multiplies u_t by: lr itself unless a transition is set (Section 5.1)."""
     lr: float | Tensor = group["lr"]
+    lr = lr.reshape(()) if isinstance(lr, Tensor) else lr  # an assigned one may have a dimension
     if group["transition"] is None:
         return lr
     final, power = group["transition"]

@@ -19,6 +19,10 @@ from torch import Tensor
 
 from hdsens.optim.workspace import CPU_PIECE
 
+# Elements of a run of several parameters on a CPU: their gradients are copied into one vector, and
+# that copy should still be in the cache when it is used.
+CPU_RUN = 2**18
+
 
 @dataclass(frozen=True)
 class Member:
@@ -65,7 +69,7 @@ class Run:
 class Scratch:
     """Memory for joined vectors, one at a time.
 
-    On a CPU, where a run of several parameters is at most `CPU_PIECE` elements, it is kept from
+    On a CPU, where a run of several parameters is at most `CPU_RUN` elements, it is kept from
     step to step; elsewhere it is as large as the gradient, and lives for one step.
     """
 
@@ -113,7 +117,7 @@ def runs(members: Iterable[Member], names: tuple[str, ...], singly: bool = False
     With `singly`, every run is one member.
     """
     for bucket in _by_kind(members):
-        limit = CPU_PIECE if bucket[0].param.device.type == "cpu" else math.inf
+        limit = CPU_RUN if bucket[0].param.device.type == "cpu" else math.inf
         limit = 0 if singly else limit
         run: list[Member] = []
         length, ends = 0, [-1]

@@ -44,6 +44,8 @@ def scaled(sums: Sums, scale: float) -> Sums:
 
 def total(parts: Sequence[Sums]) -> Sums:
     """The sums of several `products`, on the first one's device, in the widest dtype."""
+    if not parts:  # old compilers fail at zip() of nothing
+        return ()
     return tuple(_sum(column) for column in zip(*parts, strict=True))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from hdsens.optim._torch_private import bookkeeping, bookkeeping_around_kernels
+from hdsens.optim._torch_private import bookkeeping
 from hdsens.optim.checks import check_momentum
 from hdsens.optim.hypergradient import HypergradientOptimizer
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
@@ -102,7 +102,6 @@ class SGDHD(HypergradientOptimizer):
         super()._check(options)
         check_momentum(type(self).__name__, options)
 
-    @bookkeeping_around_kernels
     def _step_group(self, index: int, params: list[Tensor]) -> None:
         settings = _settings(self.param_groups[index])
         plan = self._plan(index, settings, params)
@@ -140,9 +139,9 @@ class _Settings(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """At its first step; u_{t-1} = 0, as it is then and after a step without gradient."""
+    """No momentum buffer yet; u_{t-1} = 0, as at first and after a step without gradient."""
 
-    fresh: bool
+    unbuffered: bool
     still: bool
 
 
@@ -160,12 +159,15 @@ def _settings(group: dict[str, Any]) -> _Settings:
 
 
 def _member(param: Tensor, state: dict[str, Any], settings: _Settings) -> Member:
-    """A parameter and its kind; options that ask for state not kept make a first step of it."""
-    fresh = any(state.get(name) is None for name in settings.names)  # torch's SGD saves None
-    still = fresh or state.pop("idle", None) is not None
-    if fresh:
+    """A parameter and its kind; of state that other options kept, a momentum buffer serves."""
+    idle = state.pop("idle", None) is not None
+    kept = {name: value for name, value in state.items() if value is not None}  # torch saves None
+    if kept.keys() != set(settings.names):
+        idle = True
         state.clear()
-    return Member(param, state, _Kind(fresh, still))
+        if "momentum_buffer" in kept and settings.momentum != 0:
+            state["momentum_buffer"] = kept["momentum_buffer"]
+    return Member(param, state, _Kind("momentum_buffer" not in state, idle))
 
 
 @bookkeeping
@@ -184,7 +186,7 @@ def _advance(settings: _Settings, kind: _Kind, *vectors: Tensor) -> Sums:
         u = kept[-1]
         if settings.measured and (settings.squares or not kind.still):
             parts.append(products(g, None if kind.still else u, settings.squares))
-        if settings.momentum == 0 or kind.fresh:
+        if kind.unbuffered:
             kept[0].copy_(g)
         else:
             kept[0].mul_(settings.momentum).add_(g, alpha=1 - settings.dampening)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hdsens.analysis import Margins
-from hdsens.analysis.claims import MIN_SEEDS_FOR_ZERO, TOLERATED_DIVERGENCE
+from hdsens.analysis.claims import MIN_SEEDS_FOR_ZERO, MOST_DRAWS, TOLERATED_DIVERGENCE
 from hdsens.analysis.pairs import WORKS_BELOW
-from hdsens.analysis.parts import MOST_DRAWS
 from hdsens.study import Protocol
 
 

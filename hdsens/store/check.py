@@ -10,7 +10,7 @@ from hdsens.errors import InputError
 from hdsens.store.documents import STUDY, read_run, read_study, run_names
 from hdsens.store.parts import DamagedError, Part, check_part, damaged, list_parts, part_of
 from hdsens.store.place import Place
-from hdsens.store.plan import PLAN, read_plan
+from hdsens.store.plan import is_plan_file, plan_names, read_plan_file
 from hdsens.store.rows import lost_traces, settled
 
 SUFFIX = ".damaged"
@@ -60,7 +60,7 @@ def set_aside(place: Place, damage: Damage) -> tuple[str, ...]:
 def _documents(place: Place) -> Iterator[Damage]:
     reads: dict[str, Callable[[], object]] = {
         STUDY: partial(read_study, place),
-        PLAN: partial(read_plan, place),
+        **{name: partial(read_plan_file, place, name) for name in plan_names(place)},
         **{name: partial(read_run, place, name) for name in run_names(place)},
     }
     for name, read in reads.items():
@@ -72,12 +72,15 @@ def _documents(place: Place) -> Iterator[Damage]:
 
 
 def _strangers(place: Place) -> Iterator[Damage]:
-    """Parquet files that are named like no part."""
-    for file in sorted(place.entries("parts")):
-        if file.endswith(".parquet") and not file.startswith(".") and part_of(file) is None:
-            name = f"parts/{file}"
-            rule = "must be named cells-, traces- or failed- and 32 hex digits"
-            yield _damage(name, damaged(place, name, rule), (name,))
+    """Parquet files that are named like no part, and like no file of the plan."""
+    for folder, known, rule in (
+        ("parts", part_of, "must be named cells-, traces- or failed- and 32 hex digits"),
+        ("plan", is_plan_file, "must be named at least 8 digits, - and 32 hex digits"),
+    ):
+        for file in sorted(place.entries(folder)):
+            if file.endswith(".parquet") and not file.startswith(".") and not known(file):
+                name = f"{folder}/{file}"
+                yield _damage(name, damaged(place, name, rule), (name,))
 
 
 def _parts(place: Place) -> Iterator[Damage]:

@@ -1,7 +1,7 @@
 """The store: a folder, or a prefix in an object store, that holds cells and traces.
 
     study.json            the study as run, with what turns it into cells
-    plan.parquet          which cells train together, and by which path
+    plan/*.parquet        which cells train together, and by which path: `hdsens.store.plan`
     runs/<run>.json       provenance, one file a run
     checkpoints/*         of packs in training: `hdsens.store.checkpoints`
     parts/*.parquet       cells and traces: `hdsens.store.parts`
@@ -31,7 +31,7 @@ from hdsens.store.compact import Compaction, compact
 from hdsens.store.documents import STUDY, read_runs, read_study, write_document, write_study
 from hdsens.store.parts import Kind, Part, list_parts, write_part
 from hdsens.store.place import Location, Place, as_location, place_of
-from hdsens.store.plan import read_plan, write_plan
+from hdsens.store.plan import add_to_plan, read_plan
 from hdsens.store.rows import cells_rows, in_order, settled, traces_rows
 from hdsens.store.summary import COLUMNS, Status, Summary, summarise
 from hdsens.store.tables import cells_table, traces_table
@@ -114,30 +114,23 @@ class Store:
 
         `packs` covers the same cells; those that no earlier plan holds join the plan.
         """
-        planned = read_plan(self.place)
         wanted = {cell.cell_id: cell for cell in cells}
-        chosen = [
-            make_pack((wanted[i] for i in ids if i in wanted), path)
-            for ids, path in planned
-            if any(i in wanted for i in ids)
-        ]
-        known = {i for ids, _ in planned for i in ids}
+        known = self.planned()
         fresh = [
-            make_pack((c for c in pack.cells if c.cell_id not in known), pack.path)
-            for pack in packs
+            ([c.cell_id for c in pack.cells if c.cell_id not in known], pack.path) for pack in packs
         ]
-        fresh = [pack for pack in fresh if pack.cells]
+        fresh = [(ids, path) for ids, path in fresh if ids]
         if fresh:
-            added = [([c.cell_id for c in pack.cells], pack.path) for pack in fresh]
-            write_plan(self.place, [*planned, *added])
-        return (*chosen, *fresh)
+            add_to_plan(self.place, fresh)
+        return tuple(
+            make_pack((wanted[i] for i in ids if i in wanted), path)
+            for ids, path in read_plan(self.place)  # again: a rival may have planned meanwhile
+            if any(i in wanted for i in ids)
+        )
 
     def replan(self, packs: Iterable[Pack]) -> None:
         """From now on these cells train in these packs."""
-        added = [([c.cell_id for c in pack.cells], pack.path) for pack in packs]
-        moved = {i for ids, _ in added for i in ids}
-        kept = [([i for i in ids if i not in moved], path) for ids, path in read_plan(self.place)]
-        write_plan(self.place, [*((ids, path) for ids, path in kept if ids), *added])
+        add_to_plan(self.place, [([c.cell_id for c in pack.cells], pack.path) for pack in packs])
 
     def committed(self, cells: Iterable[Cell]) -> bool:
         """Whether a pack with exactly these cells, none of them failed, has been written."""

@@ -54,17 +54,19 @@ def declaration(study: Study) -> dict[str, Any]:
 
 
 def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Declarations in the order they were made, each with the time of its first run.
+    """Declarations in the order they were made, each with the time of its first and last run.
 
-    The last is the present study's, with no time. A run that kept none that can be read (an earlier
-    version's, or a damaged one) has `declared` None.
+    The last is the present study's, with no times. A run that kept none that can be read (an
+    earlier version's, or a damaged one) has `declared` None.
     """
     told = sorted((_read(run) for run in runs), key=lambda entry: entry[0])
-    changes = [next(group) for _, group in groupby(told, key=lambda entry: entry[1])]
-    entries = [(at.isoformat(), declared) for at, declared in changes]
+    entries: list[tuple[str | None, str | None, dict[str, Any] | None]] = []
+    for declared, group in groupby(told, key=lambda entry: entry[1]):
+        times = [at.isoformat() for at, _ in group]
+        entries.append((times[0], times[-1], declared))
     return [
-        {"task": study.task.label, "started_at": at, "declared": declared}
-        for at, declared in [*entries, (None, declaration(study))]
+        {"task": study.task.label, "started_at": first, "last_at": last, "declared": declared}
+        for first, last, declared in [*entries, (None, None, declaration(study))]
     ]
 
 

@@ -7,8 +7,10 @@ because an object appears when its upload is complete.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -29,7 +31,9 @@ Location = str | Path
 """A folder, or the URI of a prefix in an object store such as ``s3://bucket/results/mine``."""
 
 SCHEMES = ("s3", "gs")
-FOLDERS = ("parts", "runs", "checkpoints")
+GS_PATIENCE_S = 60
+"""Google's client tries again for so long where the URI says nothing; by itself for 15 minutes."""
+FOLDERS = ("parts", "plan", "runs", "checkpoints")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
@@ -121,8 +125,14 @@ class Folder(Place):
             (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def open(self, name: str) -> Any:
-        """Open a file; bytes, because a path need not be Unicode."""
-        return pa.OSFile(os.fsencode(self.path / name))
+        """Open a file; bytes, because a path need not be Unicode.
+
+        A pipe or a device would be waited for, or read, for ever.
+        """
+        path = self.path / name
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return pa.OSFile(os.fsencode(path))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
         """Write to a temporary name, which takes the place of the file or leaves no trace."""
@@ -199,7 +209,7 @@ class Bucket(Place):
     @cached_property
     def _opened(self) -> tuple[Any, str]:
         with self._reachable():
-            system, prefix = fs.FileSystem.from_uri(self.uri)
+            system, prefix = fs.FileSystem.from_uri(_patient(self.uri))
         return system, prefix.rstrip("/")
 
     def _path(self, name: str) -> tuple[Any, str]:
@@ -277,13 +287,20 @@ def _checked(uri: str) -> str:
         parts = urlsplit(uri)
     except ValueError:
         raise InputError(thing, "must be a path or a URI", uri, remedy) from None
-    if parts.username is not None or parts.password is not None:
+    nobody = (parts.scheme, parts.username, parts.password) == ("gs", "anonymous", None)
+    if not nobody and (parts.username is not None or parts.password is not None):
         raise InputError(thing, "must not hold credentials", remedy="put them into the environment")
     if parts.scheme not in SCHEMES:
         raise InputError(thing, "must begin with s3:// or gs://, or be a path", uri, remedy)
     if not parts.netloc or not uri.isprintable() or ".." in parts.path.split("/"):
         raise InputError(thing, "must name a bucket and a folder in it", uri, remedy)
     return uri
+
+
+def _patient(uri: str) -> str:
+    if not uri.startswith("gs://") or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GS_PATIENCE_S}"
 
 
 def _sync_folder(folder: Path) -> None:

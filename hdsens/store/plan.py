@@ -1,17 +1,30 @@
-"""The plan: which cells train together, and by which path. Written once, only added to."""
+"""The plan: which cells train together, and by which path. Files are added, none is changed.
+
+    plan/<generation>-<key>.parquet    packs that a run added
+    plan.parquet                       packs that an earlier version of hdsens planned
+
+The generation is one more than the highest that the writer saw, and the key hashes the packs. Where
+several files hold a cell, that of the highest generation says how it trains, of two equal ones that
+of the lower key: drivers that plan at the same time lose nothing of each other's, and all who read
+it later agree.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hdsens.packs import Path
+from hdsens.packs import Path, hash_of_ids
 from hdsens.store.parts import damaged, decode, encode
 from hdsens.store.place import Place
+from hdsens.store.rows import settled
 
-PLAN = "plan.parquet"
+FOLDER = "plan"
+_BEFORE = "plan.parquet"
+_NAME = re.compile(r"([0-9]{8,})-([0-9a-f]{32})\.parquet")
 _SCHEMA = pa.schema({"pack": pa.int64(), "cell_id": pa.string(), "path": pa.string()})
 _PATHS = ("plain", "fused")
 
@@ -20,28 +33,62 @@ Planned = tuple[Sequence[str], Path]
 
 
 def read_plan(place: Place) -> list[Planned]:
-    """The packs in the order of planning; none where nothing was planned.
+    """The packs in the order of planning, each cell in one of them; none where none was planned.
 
     Raises:
-        DamagedError: the file is not what a run wrote.
+        DamagedError: a file is not what a run wrote.
     """
-    if place.entry(PLAN) is None:
-        return []
-    table, label = decode(place, PLAN)
-    if label.get("part") != "plan" or not table.schema.equals(_SCHEMA):
-        raise damaged(place, PLAN, f"must have the columns {', '.join(_SCHEMA.names)}")
+    files = settled(lambda: [read_plan_file(place, name) for name in plan_names(place)])
+    last = {i: n for n, packs in enumerate(files) for ids, _ in packs for i in ids}
+    kept = (
+        ([i for i in ids if last[i] == n], path)
+        for n, packs in enumerate(files)
+        for ids, path in packs
+    )
+    return [(ids, path) for ids, path in kept if ids]
+
+
+def plan_names(place: Place) -> list[str]:
+    """The files of the plan; what a later one says of a cell counts."""
+    before = [] if place.entry(_BEFORE) is None else [_BEFORE]
+    by_key = sorted(_files(place), key=lambda file: file[1], reverse=True)
+    return [*before, *(name for _, _, name in sorted(by_key, key=lambda file: file[0]))]
+
+
+def is_plan_file(name: str) -> bool:
+    """Whether a file of plan/ is named like a part of the plan."""
+    return _NAME.fullmatch(name) is not None
+
+
+def read_plan_file(place: Place, name: str) -> list[Planned]:
+    """The packs of one file; raises as `read_plan` does, FileNotFoundError where it is gone."""
+    table, label = decode(place, name)
+    named = name == _BEFORE or f"-{label.get('key')}.parquet" in name
+    if label.get("part") != "plan" or not named or not table.schema.equals(_SCHEMA):
+        raise damaged(place, name, f"must be a plan with the columns {', '.join(_SCHEMA.names)}")
     known = pc.all(pc.is_in(table["path"], pa.array(_PATHS)), min_count=0).as_py()
     if any(column.null_count for column in table.columns) or not known:
-        raise damaged(place, PLAN, f"must name a cell and a path in each row: {_PATHS}")
+        raise damaged(place, name, f"must name a cell and a path in each row: {_PATHS}")
+    if pc.count_distinct(table["cell_id"]).as_py() != len(table):
+        raise damaged(place, name, "must name each cell once")
     packs = table.to_pandas().groupby("pack", sort=True)
     return [(pack["cell_id"].tolist(), pack["path"].iloc[0]) for _, pack in packs]
 
 
-def write_plan(place: Place, packs: Sequence[Planned]) -> None:
-    """Put the plan there, in place of what there was."""
+def add_to_plan(place: Place, packs: Iterable[Planned]) -> None:
+    """From now on these cells train in these packs."""
     rows = [
         {"pack": i, "cell_id": cell_id, "path": path}
         for i, (ids, path) in enumerate(packs)
         for cell_id in ids
     ]
-    place.write(PLAN, encode(pa.Table.from_pylist(rows, _SCHEMA), {"part": "plan"}))
+    generation = 1 + max((generation for generation, _, _ in _files(place)), default=0)
+    key = hash_of_ids("{pack} {cell_id} {path}".format_map(row) for row in rows)
+    content = encode(pa.Table.from_pylist(rows, _SCHEMA), {"part": "plan", "key": key})
+    place.write(f"{FOLDER}/{generation:08}-{key}.parquet", content)
+
+
+def _files(place: Place) -> list[tuple[int, str, str]]:
+    """Generation, key and name of each."""
+    named = ((_NAME.fullmatch(file), f"{FOLDER}/{file}") for file in place.entries(FOLDER))
+    return [(int(found[1]), found[2], name) for found, name in named if found is not None]

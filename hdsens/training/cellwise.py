@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hdsens.training.products import Product
+
 
 def make_cellwise(model: nn.Module) -> nn.Module:
     """The same model, its exactly matching modules swapped in place for those that know cells."""
@@ -156,12 +158,11 @@ def _linear_of_shared(inputs: Tensor, weights: Tensor, biases: Tensor | None) ->
     In memory the rows come last: what follows a layer then runs along contiguous examples.
     """
     n_cells, n_out, n_in = weights.shape
-    columns = inputs.reshape(-1, n_in).t()
-    stacked = weights.reshape(n_cells * n_out, n_in)
-    if biases is None:
-        out = stacked @ columns
-    else:
-        out = torch.addmm(biases.reshape(-1, 1), stacked, columns)
+    out: Tensor = Product.apply(  # type: ignore[no-untyped-call] # torch leaves it untyped
+        weights.reshape(n_cells * n_out, n_in), inputs.reshape(-1, n_in)
+    )
+    if biases is not None:
+        out += biases.reshape(-1, 1)
     out = out.view(n_cells, n_out, -1).transpose(1, 2)
     return out.view(n_cells, *inputs.shape[:-1], n_out)
 

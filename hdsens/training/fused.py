@@ -97,7 +97,7 @@ class FusedRun:
         """All that the live cells need to go on."""
         if self.rule is None:
             raise CannotKeepError("no step has been made")
-        window = zip(("losses", "lrs", "finite"), zip(*self._rows, strict=True), strict=False)
+        window = zip(("losses", "lrs", "checksums"), zip(*self._rows, strict=True), strict=False)
         tensors = {
             **{f"parameters/{name}": tensor for name, tensor in self.stack.parameters.items()},
             **{f"buffers/{name}": tensor for name, tensor in self.stack.buffers.items()},
@@ -124,7 +124,7 @@ class FusedRun:
         self.rule = self._new_rule()
         self.rule.restore(self._tensors("rule", arrays), self.step)
         window = self._tensors("window", arrays)
-        steps = [window[name].unbind(1) for name in ("losses", "lrs", "finite") if window]
+        steps = [window[name].unbind(1) for name in ("losses", "lrs", "checksums") if window]
         self._rows = list(zip(*steps, strict=True))
         self.ledger.restore(under("ledger", arrays))
 
@@ -143,7 +143,7 @@ class FusedRun:
         if tuple(gradients) != self.trained:
             raise RuntimeError("the parameters that get a gradient must not differ by step")
         self.rule.step(list(gradients.values()))
-        self._rows.append((losses, self.rule.lr, self.rule.finite()))
+        self._rows.append((losses, self.rule.lr, self.rule.checksums()))
         if self.scheduled:
             self.rule.lr = torch.where(
                 self.schedules, self.rule.lr * inv_sqrt_factor(self.step), self.rule.lr
@@ -158,8 +158,9 @@ class FusedRun:
         """
         if any(map(operator.is_not, self._parts, self.stack.module.parameters())):
             raise RuntimeError("a model that replaces its parameters trains by itself")
-        losses, lrs, finite = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
-        window = Window(self.step - len(losses) + 1, losses.astype(float), lrs, finite)
+        losses, lrs, sums = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
+        first = self.step - len(losses) + 1
+        window = Window(first, losses.astype(float), lrs, np.isfinite(sums))
         self._rows.clear()
         self.ledger.add(window)
         latest = window.losses[-1][self._drop(self.ledger.diverged())]

@@ -41,7 +41,8 @@ class UpdateRule(ABC):
         self.parameters = _rows(parameters)
         self.directions: list[Tensor] | None = None
         self.steps = 0
-        self._speck: Tensor | None = None
+        # So small that no sum of finite numbers times them overflows, and infinities remain.
+        self._specks = [p.new_full((p.shape[1],), _SPECK[self.dtype]) for p in self.parameters]
         self.measures = any(s.get("hypergrad_lr", 0.0) != 0 for s in settings)
         self.decays = any(s["weight_decay"] != 0 for s in settings)
         self.clips = any(c > 0 for c in clips)
@@ -63,17 +64,12 @@ class UpdateRule(ABC):
         for parameter, direction in zip(self.parameters, self.directions, strict=True):
             parameter.addcmul_(direction, step_size)
 
-    def finite(self) -> Tensor:
-        """Whether all parameters of a cell are finite, `(n_cells,)`."""
-        sums = [torch.mv(p, self._specks(p.shape[1])) for p in self.parameters]
-        return torch.isfinite(torch.stack(sums)).all(0)
-
-    def _specks(self, length: int) -> Tensor:
-        """So small that no sum of finite numbers times them overflows, and infinities remain."""
-        if self._speck is None or len(self._speck) < length:
-            longest = max(p.shape[1] for p in self.parameters)
-            self._speck = self.parameters[0].new_full((longest,), _SPECK[self.dtype])
-        return self._speck[:length]
+    def checksums(self) -> Tensor:
+        """A number of each cell that is finite when all of its parameters are, `(n_cells,)`."""
+        sums = self._specks[0].new_zeros(len(self.lr))
+        for parameter, specks in zip(self.parameters, self._specks, strict=True):
+            sums = torch.addmv(sums, parameter, specks)
+        return sums
 
     def keep(self, rows: Tensor, parameters: Sequence[Tensor]) -> None:
         """Go on with the cells of these rows alone, whose parameters are given."""

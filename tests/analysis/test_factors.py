@@ -145,5 +145,5 @@ def test_a_cell_without_a_trace_is_counted_as_such() -> None:
     table = trajectory_table(cells, traced({cells["cell_id"][0]: [0.0, 0.1, 0.1, 0.1]}))
     assert (table["n_seeds"].item(), table["n_traced"].item()) == (2, 1)
     assert table["left_zero"].item() == 1
-    with pytest.raises(InputError, match="traces: column 'lr' must be there; use read_traces"):
+    with pytest.raises(InputError, match="traces: column 'lr' must be there; pass a frame"):
         trajectory_table(cells, pd.DataFrame({"cell_id": [], "step": []}))

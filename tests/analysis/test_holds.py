@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from verdict_studies import GOOD, PROTOCOL, RATES, TWO_BETAS, curve, parts
+from verdict_studies import BASE, GOOD, PROTOCOL, RATES, TWO_BETAS, Design, curve, parts
 
-from hdsens.analysis import verdict
+from hdsens.analysis import tunability_curve, verdict
 
 
 def held(cells: pd.DataFrame) -> dict[str, str]:
@@ -56,7 +56,9 @@ def test_c1_rests_on_the_arms_own_best_lr_though_the_base_was_not_run_there() ->
     lost = (cells["arm"] == "sgd_hd") & (cells["lr"] == 0.01) & cells["seed"].isin([2, 5])
     c1 = verdict(cells[~lost], PROTOCOL).parts.set_index("part").loc["C1"]
     assert c1["verdict"] == "inconclusive"
-    assert c1["held_back"] == "a cell of seeds 2, 5 has no result"
+    assert c1["held_back"] == (
+        "sgd was not run at lr = 0.01, the best of sgd_hd; a cell of seeds 2, 5 has no result"
+    )
     assert "G at lr = 0.01, baseline at lr = 0.1, 8 paired seeds" in c1["decided_by"]
 
 
@@ -134,3 +136,98 @@ def test_a_frame_without_its_history_says_so() -> None:
     note = "what was declared when the cells were trained is not recorded"
     assert note in verdict(GOOD.cells(), PROTOCOL).deviations
     assert note not in verdict(GOOD.cells()).deviations
+
+
+def without_spread(hd: list[float], n_seeds: int) -> pd.DataFrame:
+    """All seeds have the same losses."""
+    return Design(
+        curve(BASE, spread=0.0),
+        curve(hd, spread=0.0),
+        seeds=tuple(range(n_seeds)),
+        betas=TWO_BETAS,
+    ).cells()
+
+
+FLAT = [0.01] * 6 + [0.0, 0.01, 0.1]
+
+
+def test_few_seeds_that_agree_exactly_support_nothing() -> None:
+    """Their interval is the point, however few they are."""
+    result = verdict(without_spread(FLAT, 2), PROTOCOL)
+    assert "supported" not in parts(result).values()
+    reasons = result.parts.set_index("part")["held_back"]
+    alike = "2 seeds agree exactly, and 10 are needed then"
+    assert reasons["C1"].iloc[0] == f"R: {alike}; G: {alike}"
+    assert reasons["C3"].iloc[0] == (
+        f"lr = 0.00316228, lr = 0.01, lr = 0.0316228, lr = 0.1, lr = 0.316228: {alike}"
+    )
+    assert reasons["C4"] == f"{', '.join(f'k = {k}' for k in range(1, 9))}: {alike}"
+    decided = result.parts.set_index("part")["decided_by"]["C1"].iloc[0]
+    assert "lr = 0.0001 to 1, 2 paired seeds; G" in decided  # no wide interval is claimed
+
+
+@pytest.mark.parametrize(("n_seeds", "expected"), [(9, "inconclusive"), (10, "supported")])
+def test_ten_seeds_that_agree_exactly_are_as_many_as_zero_divergences_need(
+    n_seeds: int, expected: str
+) -> None:
+    found = parts(verdict(without_spread(FLAT, n_seeds), PROTOCOL))
+    assert {found[part] for part in ("C1", "C3", "C4")} == {expected}
+
+
+def test_a_part_that_few_seeds_refute_without_spread_says_so() -> None:
+    result = verdict(without_spread([0.9] * 9, 2), PROTOCOL)
+    told = result.parts.set_index("part")["decided_by"]
+    assert told["C1"].iloc[0].endswith("; 2 seeds agree exactly")
+    assert told["C3"].iloc[0] == (
+        "lr = 0.00316228, lr = 0.01, lr = 0.0316228, lr = 0.1, lr = 0.316228; 2 seeds agree exactly"
+    )
+
+
+def more_levels(cells: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Beyond RATES this arm has four levels more, at which it is as good as at its best."""
+    tuned = cells[(cells["arm"] == arm) & (cells["lr"] == RATES[6])]
+    extra = [
+        tuned.assign(lr=lr, cell_id=f"{lr:g}/" + tuned["cell_id"]) for lr in (2.0, 3.0, 4.0, 5.0)
+    ]
+    return pd.concat([cells, *extra], ignore_index=True)
+
+
+@pytest.mark.parametrize("arm", ["sgd", "sgd_hd"])
+def test_levels_of_one_arm_alone_make_nothing_easier_to_tune(arm: str) -> None:
+    """C4 and the difference of the curves are as without them; the curve itself says it is not."""
+    same = replace(GOOD, hd=curve(BASE), betas=TWO_BETAS).cells()
+    more = more_levels(same, arm)
+    one, other = (verdict(cells, PROTOCOL).parts.query("part == 'C4'") for cells in (same, more))
+    bounds = ["effect", "lower", "upper"]
+    pd.testing.assert_frame_equal(one[bounds], other[bounds])
+    n = 4 if arm == "sgd" else 8
+    left_out = f"over the points of both arms (left out: {arm} {n} of {n // 4 * 13})"
+    assert left_out in other["decided_by"].item()
+    curves = [tunability_curve(cells).query("arm == 'sgd_hd'") for cells in (same, more)]
+    draws = [table.set_index("draws")["difference"][:4] for table in curves]
+    pd.testing.assert_series_equal(*draws)
+    note = f"sgd_hd on toy: the difference is {left_out}; best and cpe are not"
+    assert note in tunability_curve(more).attrs["restrictions"]
+    assert not any("left out" in text for text in tunability_curve(same).attrs["restrictions"])
+
+
+def test_the_pools_of_c4_are_of_the_levels_at_which_every_beta_was_run() -> None:
+    cells = replace(GOOD, betas=TWO_BETAS).cells()
+    at = (cells["hypergrad_lr"] == 1e-2) & (cells["lr"] == 0.1)
+    c4 = verdict(cells[~at], PROTOCOL).parts.set_index("part").loc["C4"]
+    assert "left out: sgd_hd 1 of 17, sgd 1 of 9" in c4["decided_by"]
+
+
+def test_arms_without_a_level_in_common_have_no_c4_and_no_difference() -> None:
+    cells = replace(GOOD, betas=TWO_BETAS).cells()
+    apart = cells.assign(lr=cells["lr"].mask(cells["arm"] == "sgd", 3 * cells["lr"]))
+    assert verdict(apart, PROTOCOL).parts.empty
+    assert tunability_curve(apart)["difference"].isna().all()
+
+
+def test_c1_is_held_back_where_the_base_was_not_run_at_the_arms_best_lr() -> None:
+    """There the base may be better still, and G better for the arm than it is."""
+    cells = more_levels(GOOD.cells(), "sgd_hd")
+    assert held(cells)["C1"] == ""
+    cells.loc[cells["lr"] == 3.0, "train_loss"] -= 0.01
+    assert held(cells)["C1"] == "sgd was not run at lr = 3, the best of sgd_hd"

@@ -96,6 +96,9 @@ def test_accounting_counts_every_cell_once() -> None:
     assert (count.expected, count.used, count.completed, count.diverged) == (24, 22, 18, 4)
     assert (count.failed, count.missing, count.source) == (1, 1, "seen")
     assert accounting(lost, expected=30).missing == 7
+    assert (accounting(lost).pilot, accounting(lost).confirmatory) == (8, 14)
+    told = "(18 completed, 4 diverged; 8 pilot, 14 confirmatory), 1 failed, 1 missing"
+    assert told in str(accounting(lost))
     assert regret_table(lost).attrs["accounting"]["failed"] == 1
     assert regret_table(lost)["n_missing"].sum() == 1
 

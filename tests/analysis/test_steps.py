@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,6 +48,20 @@ def test_kaplan_meier_is_that_of_scipy_for_many_groups_at_once() -> None:
         theirs = stats.ecdf(data).sf
         last = [np.flatnonzero(ours.time[row] == q)[-1] for q in theirs.quantiles]
         np.testing.assert_allclose(ours.survival[row][last], theirs.probabilities, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", range(2, 31))
+def test_the_median_is_where_exactly_one_half_is_left(n: int) -> None:
+    """In fractions: a product of floats that should be one half may come out a little above it."""
+    rng = np.random.default_rng(n)
+    for event in rng.random((50, n)) < 0.7:
+        left, expected = Fraction(1), np.inf
+        for at_risk, arrived in zip(range(n, 0, -1), event, strict=True):
+            left *= Fraction(at_risk - 1, at_risk) if arrived else 1
+            if left <= Fraction(1, 2):
+                expected = n - at_risk + 1
+                break
+        assert median_time(kaplan_meier(np.arange(1, n + 1), event))[0] == expected
 
 
 def test_seeds_without_a_result_change_nothing() -> None:

@@ -265,3 +265,43 @@ def test_a_shared_factor_is_matched_and_a_free_one_is_not() -> None:
         "C3 never worse than the baseline: REFUTED  [hypergrad_lr = 0.001, momentum = 0.9]"
     ) in str(result)
     assert "arm sgd_hd on toy: 2 settings fit the primary one, all are tested" in result.deviations
+
+
+def test_the_share_that_diverges_has_the_one_sided_bounds_that_the_rule_uses() -> None:
+    """0 of 10 only says below 26%: 1 - 0.05 ** (1 / 10)."""
+    result = verdict(GOOD.cells(), PROTOCOL)
+    c2 = result.parts.set_index("part").loc["C2"]
+    assert (c2["check_lower"], c2["check_upper"]) == (0, pytest.approx(1 - 0.05**0.1))
+    line = "      share of seeds that diverged = 0 [0, 0.259] (each bound one-sided 95%)"
+    assert line in str(result).splitlines()
+    cells = GOOD.cells()
+    at_zero = (cells["arm"] == "sgd_hd") & (cells["lr"] == 0) & (cells["seed"] < 3)
+    cells.loc[at_zero, ["outcome", "train_loss"]] = ["diverged", np.nan]
+    c2 = verdict(cells, PROTOCOL).parts.set_index("part").loc["C2"]
+    expected = stats.binomtest(3, 10, 0.05, alternative="greater").proportion_ci(0.95).low
+    assert c2["check_lower"] == pytest.approx(expected)
+
+
+def test_one_seed_gives_no_interval_and_names_a_level_that_the_rule_is_about() -> None:
+    result = verdict(replace(GOOD, seeds=(0,), betas=TWO_BETAS).cells(), PROTOCOL)
+    assert set(parts(result).values()) == {"inconclusive"}
+    rows = result.parts.query("primary").set_index("part")
+    assert rows.loc["C3", "quantity"] == "r(sgd_hd) − r(sgd) at lr = 0.1"  # the least good
+    assert rows["effect"].notna().all()
+    assert rows[["lower", "upper"]].isna().all(axis=None)
+    assert set(rows["n_seeds"]) == {1}
+    told = rows["decided_by"]
+    assert told["C2"] == "lr = 0, 1 seed, 0 diverged; 10 seeds are needed"
+    for part in ("C1", "C3", "C4"):
+        assert "; 1 seed: no interval" in told[part] or ", 1 seed: no interval;" in told[part]
+    text = str(result)
+    assert "no value" not in text
+    effect = f"{rows.loc['C3', 'effect']:.3g}"
+    assert f"r(sgd_hd) − r(sgd) at lr = 0.1 = {effect} without interval (n = 1)" in text
+
+
+def test_where_nothing_is_tested_no_level_is_named() -> None:
+    bad = curve([0.9] * 9)
+    c3 = verdict(Design(bad, bad).cells(), PROTOCOL).parts.set_index("part").loc["C3"]
+    assert c3["quantity"] == "r(sgd_hd) − r(sgd)"
+    assert (c3["n_seeds"], np.isnan(c3["effect"])) == (0, True)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from test_inline import MEASURED, train
 from test_ray import RUN, environment, write_toml
@@ -23,6 +22,7 @@ from hdsens.errors import StoppedError
 from hdsens.launch import work
 from hdsens.packs import hash_of_ids
 from hdsens.store import Store
+from hdsens.store.plan import read_plan
 
 
 @pytest.fixture
@@ -60,8 +60,11 @@ def cells_parts(tmp_path):
     return list((tmp_path / "out" / "parts").glob("cells-*"))
 
 
-def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(small, tmp_path, mount, monkeypatch):
-    mount(tmp_path / "disk", "-t", "tmpfs", "-o", "size=80k", "tmpfs")
+@pytest.mark.parametrize("little", ["size=80k", "nr_inodes=20"])
+def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(
+    small, tmp_path, mount, monkeypatch, little
+):
+    mount(tmp_path / "disk", "-t", "tmpfs", "-o", little, "tmpfs")
     out = tmp_path / "disk" / "out"
     monkeypatch.setattr(work, "PAUSES_S", (0.0, 0.0))
     message = f"results '{out}' cannot be written: No space left on device; make room or set it "
@@ -70,7 +73,8 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(small, tmp_path, mou
     assert not temporary_files(out)
     kept = len(read_cells(out))
     assert 0 < kept < 18
-    subprocess.run(["mount", "-o", "remount,size=8m", str(tmp_path / "disk")], check=True)
+    more = "remount,size=8m,nr_inodes=900"
+    subprocess.run(["mount", "-o", more, str(tmp_path / "disk")], check=True)
     before = read_cells(out).set_index("cell_id")["finished_at"]
     assert train(small, out).status.whole
     after = read_cells(out).set_index("cell_id")["finished_at"]
@@ -110,6 +114,26 @@ def test_a_folder_that_is_read_only_ends_with_one_line(small, tmp_path, mount):
     assert sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "out").rglob("*")) == before
 
 
+def test_a_folder_that_is_moved_away_stops_the_run_and_goes_on_where_it_is(small, tmp_path):
+    small["task"]["model"] = "models_for_tests:waits"
+    write_toml(copy.deepcopy(small), tmp_path / "small.toml")
+    run = start(tmp_path, "--executor", "inline")
+    wait_for(lambda: cells_parts(tmp_path), run)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert err.splitlines()[-1].startswith(
+        "hdsens: results 'out' cannot be written: No such file or directory; "
+    )
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+    before = read_cells(tmp_path / "moved").set_index("cell_id")["finished_at"]
+    assert 0 < len(before) < 18
+    assert train(small, tmp_path / "moved").status.whole
+    after = read_cells(tmp_path / "moved").set_index("cell_id")["finished_at"]
+    assert after[before.index].equals(before)
+
+
 def test_two_runs_at_once_neither_corrupt_nor_double_anything(small, tmp_path):
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
     runs = [start(tmp_path, "--executor", "inline") for _ in range(2)]
@@ -119,7 +143,7 @@ def test_two_runs_at_once_neither_corrupt_nor_double_anything(small, tmp_path):
     assert not store.damage()
     cells = read_cells(tmp_path / "out")
     assert len(cells) == cells["cell_id"].nunique() == 18
-    planned = pq.read_table(tmp_path / "out" / "plan.parquet")["cell_id"].to_pylist()
+    planned = [i for ids, _ in read_plan(store.place) for i in ids]
     assert sorted(planned) == sorted(cells["cell_id"])
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 2
     train(small, tmp_path / "alone", pack_size=3, path="plain")

@@ -57,6 +57,18 @@ def test_a_page_that_is_older_than_the_results_is_written_again(small, tmp_path)
     assert train(small, tmp_path).report.exists()
 
 
+def test_the_page_is_written_anew_though_the_clock_was_set_back(small, tmp_path):
+    """By its time the page is newer than what this run trains, or only declares."""
+    train(small, tmp_path)
+    report = tmp_path / "report.html"
+    for more in ({"seeds": 3}, {"name": "renamed"}):
+        os.utime(report, (2**33, 2**33))
+        page = report.read_text(encoding="utf-8")
+        small |= more
+        train(small, tmp_path)
+        assert report.read_text(encoding="utf-8") != page
+
+
 def test_a_new_level_trains_just_its_cells_and_leaves_the_rest(small, tmp_path):
     train(small, tmp_path)
     before = read_cells(tmp_path).set_index("cell_id")["finished_at"]

@@ -67,6 +67,8 @@ HYPERGRADIENT = [
     {"transition": (0.001, 2)},
     {"lr_bounds": (0.0, 0.02)},
 ]
+MAKES = [SGDHD, AdamHD]
+IMPLS = [(case, impl) for case in CASES for impl in case.impls]
 
 
 def make_params(dtype=torch.float32, seed=0, odd=True):
@@ -94,3 +96,16 @@ def train(optimizer, params, steps, start=0):
         optimizer.step()
         lrs.append(float(optimizer.param_groups[0]["lr"]))
     return lrs
+
+
+def build(case, params, **more):
+    return case.make(params, **{"lr": 0.01, "hypergrad_lr": 1e-4, **case.options, **more})
+
+
+def values(params):
+    return [p.detach().clone() for p in params]
+
+
+def assert_close(first, second, rtol=1e-11):
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b, rtol=rtol, atol=1e-13)

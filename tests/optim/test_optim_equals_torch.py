@@ -7,6 +7,7 @@ import torch
 from optim_cases import CASES, HYPERGRADIENT, give_grads, make_params, train
 
 from hdsens.optim import SGDHD, AdamHD
+from hdsens.optim.workspace import CPU_PIECE
 
 
 def bits(params):
@@ -67,7 +68,7 @@ def test_zero_hypergrad_lr_follows_a_scheduler_bit_for_bit(case):
 
 
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])
-@pytest.mark.parametrize("numel", [2**18 - 1, 2**18, 2**18 + 17, 600_001])
+@pytest.mark.parametrize("numel", [CPU_PIECE - 1, CPU_PIECE, 2 * CPU_PIECE + 17])
 def test_long_tensors_are_cut_without_a_trace(make, numel):
     """Longer than one piece: the same bits as torch.optim at 0, the same lr as in one piece."""
     generator = torch.Generator().manual_seed(0)

@@ -143,6 +143,27 @@ def test_complex_parameters_are_refused(make):
     )
 
 
+@pytest.fixture
+def one_process():
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    yield torch.distributed.init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_sharded_parameters_are_refused(make, one_process):
+    """As fully_shard, which is FSDP2, makes them: each rank would adapt an lr of its own."""
+    model = torch.distributed.fsdp.fully_shard(torch.nn.Linear(2, 1), mesh=one_process)
+    with pytest.raises(TypeError) as caught:
+        make(model.parameters())
+    assert str(caught.value) == (
+        f"{make.__name__}: parameters must be plain tensors (got DTensor); "
+        "replicate them, as DistributedDataParallel does"
+    )
+
+
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])
 def test_sparse_gradients_are_refused_before_anything_changes(make):
     table = torch.nn.Embedding(4, 2, sparse=True)

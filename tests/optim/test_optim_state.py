@@ -139,12 +139,7 @@ def test_a_state_from_before_an_option_existed_gets_its_default(make):
     assert_continue_alike(optimizer, params, other, others)
 
 
-# SGD keeps no direction, so without momentum there is nothing to take over but the lr, and with
-# nesterov momentum HD starts afresh.
-CONTINUED = [c for c in CASES if not c.options.get("nesterov")]
-
-
-@pytest.mark.parametrize("case", CONTINUED, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_run_of_torch_optim_can_be_taken_over(case):
     """At β = 0 the run that changes class in the middle is the run that does not."""
     params, others = make_params(), make_params()
@@ -219,37 +214,6 @@ def test_numpy_numbers_are_saved_as_plain_ones(make):
     other.load_state_dict(through_torch_save(optimizer.state_dict()))
     assert other.param_groups[0]["hypergrad_lr"] == 1e-4
     assert other.param_groups[1]["lr"] == optimizer.param_groups[1]["lr"]
-
-
-def test_amsgrad_may_start_in_mid_training():
-    """u_{t-1} is what it was, and the maximum is over the step before and those to come."""
-    params, others = make_params(torch.float64), make_params(torch.float64)
-    optimizer = AdamHD(params, lr=0.01, hypergrad_lr=1e-4)
-    plain = AdamHD(others, lr=0.01, hypergrad_lr=1e-4)
-    train(optimizer, params, 3)
-    train(plain, others, 3)
-    last = [optimizer.state[p]["exp_avg_sq"].clone() for p in params]
-    optimizer.param_groups[0]["amsgrad"] = True
-    assert train(optimizer, params, 1, 3) == train(plain, others, 1, 3)
-    for p, before in zip(params, last, strict=True):
-        state = optimizer.state[p]
-        assert torch.equal(state["max_exp_avg_sq"], torch.maximum(before, state["exp_avg_sq"]))
-
-
-def test_a_momentum_that_starts_in_mid_training_starts_afresh():
-    """u_{t-1} = 0 for that step, and the buffer is the gradient, as at a first step."""
-    params, others = make_params(torch.float64), make_params(torch.float64)
-    optimizer = SGDHD(params, lr=0.01, hypergrad_lr=1e-4)
-    train(optimizer, params, 3)
-    adapted = optimizer.param_groups[0]["lr"]
-    with torch.no_grad():
-        for a, b in zip(params, others, strict=True):
-            b.copy_(a)
-    optimizer.param_groups[0]["momentum"] = 0.9
-    fresh = SGDHD(others, lr=adapted, hypergrad_lr=1e-4, momentum=0.9)
-    lrs = train(optimizer, params, 3, 3)
-    assert lrs == train(fresh, others, 3, 3)
-    assert lrs[0] == adapted != lrs[1]
 
 
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])

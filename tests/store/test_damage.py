@@ -216,16 +216,22 @@ def test_a_trace_is_of_the_part_whose_row_counts(full, small):
 
 
 @pytest.mark.parametrize(
-    "name", ["cells-1.parquet", "mine.parquet", "cells-" + "g" * 32 + ".parquet"]
+    ("name", "rule"),
+    [
+        ("parts/cells-1.parquet", "cells-, traces- or failed- and 32 hex digits"),
+        ("parts/mine.parquet", "cells-, traces- or failed- and 32 hex digits"),
+        (f"parts/cells-{'g' * 32}.parquet", "cells-, traces- or failed- and 32 hex digits"),
+        (f"plan/1-{'a' * 32}.parquet", "at least 8 digits, - and 32 hex digits"),
+    ],
 )
-def test_a_file_that_is_no_part_is_named_and_set_aside(full, name):
-    foreign(full.folder / "parts" / name)
+def test_a_file_that_is_no_part_is_named_and_set_aside(full, name, rule):
+    foreign(full.folder / name)
     (found,) = full.damage()
-    assert f"{name!r}"[1:-1] in str(found.error)
-    assert "must be named cells-, traces- or failed- and 32 hex digits" in str(found.error)
+    assert str(found.error).startswith(f"file '{full.folder / name}' must be named {rule}")
     assert len(read_cells(full.folder)) == 18  # nothing reads it
+    assert full.planned() == frozenset()
     mend(full)
-    assert (full.folder / "parts" / f"{name}.damaged").exists()
+    assert (full.folder / f"{name}.damaged").exists()
 
 
 newer = relabelled(lambda table, label: (table, label | {"schema_version": 99}))
@@ -237,9 +243,9 @@ def test_files_of_another_version_are_refused_and_not_touched(full, small, name)
         path = full.folder / "study.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
     else:
-        path = full.folder / "plan.parquet" if name == "plan" else parts(full, name)[0]
         if name == "plan":
             full.plan(cells_of(small), pack_cells(cells_of(small), Study.from_dict(small)))
+        path = plan_file(full) if name == "plan" else parts(full, name)[0]
         newer(path)
     (found,) = full.damage()
     message = str(found.error)
@@ -253,6 +259,11 @@ def test_files_of_another_version_are_refused_and_not_touched(full, small, name)
     assert {p: p.stat().st_mtime_ns for p in full.folder.rglob("*")} == before
 
 
+def plan_file(store):
+    (path,) = (store.folder / "plan").iterdir()
+    return path
+
+
 PLANS = {
     "cut": cut,
     "empty": empty,
@@ -262,6 +273,8 @@ PLANS = {
         lambda t, label: (t.set_column(2, "path", pa.array(["sideways"] * len(t))), label)
     ),
     "part": relabelled(lambda table, label: (table, label | {"part": "cells"})),
+    "key": relabelled(lambda table, label: (table, label | {"key": "0" * 32})),
+    "twice": relabelled(lambda table, label: (pa.concat_tables([table, table]), label)),
 }
 
 
@@ -269,13 +282,14 @@ PLANS = {
 def test_a_damaged_plan_is_named_and_set_aside(full, small, damage):
     study, cells = Study.from_dict(small), cells_of(small)
     full.plan(cells, pack_cells(cells, study))
-    PLANS[damage](full.folder / "plan.parquet")
+    path = plan_file(full)
+    PLANS[damage](path)
     (found,) = full.damage()
-    assert found.name == "plan.parquet"
-    assert "plan.parquet' must " in str(found.error)
+    assert found.name == f"plan/{path.name}"
+    assert str(found.error).startswith(f"file {str(path)!r} must ")
     assert len(read_cells(full.folder)) == 18  # readers need no plan
     mend(full)
-    assert (full.folder / "plan.parquet.damaged").exists()
+    assert path.with_name(f"{path.name}.damaged").exists()
     assert full.planned() == frozenset()
 
 
