@@ -106,9 +106,10 @@ class Stack:
 
     @cached_property
     def _weights(self) -> dict[nn.Module, tuple[Tensor, Tensor | None]]:
+        stacked = {id(self.module.get_parameter(name)): p for name, p in self.parameters.items()}
         return {
-            layer: (self.parameters[f"{name}.weight"], self.parameters.get(f"{name}.bias"))
-            for name, layer in self.module.named_modules()
+            layer: (stacked[id(layer.weight)], stacked.get(id(layer.bias)))
+            for layer in self._chain or ()
             if isinstance(layer, nn.Linear)
         }
 
