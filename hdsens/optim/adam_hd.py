@@ -37,8 +37,8 @@ class AdamHD(HypergradientOptimizer):
         fused: True lets torch's fused kernel do the update, the fastest way.
 
     Raises:
-        ValueError: for an option that breaks its rule; TypeError for complex parameters, and
-            RuntimeError from ``step`` for sparse gradients.
+        ValueError: for an option that breaks its rule; TypeError for complex or sharded
+            parameters, and RuntimeError from ``step`` for sparse gradients.
     """
 
     own_defaults: ClassVar[dict[str, Any]] = {

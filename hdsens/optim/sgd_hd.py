@@ -52,8 +52,8 @@ class SGDHD(HypergradientOptimizer):
             product's sum.
 
     Raises:
-        ValueError: for an option that breaks its rule; TypeError for complex parameters, and
-            RuntimeError from ``step`` for sparse gradients.
+        ValueError: for an option that breaks its rule; TypeError for complex or sharded
+            parameters, and RuntimeError from ``step`` for sparse gradients.
 
     State: one copy of the gradient, u_t, as ``direction``; with momentum ``momentum_buffer``
     serves as u_t, unless ``nesterov``, which keeps both.
