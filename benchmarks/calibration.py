@@ -1,6 +1,6 @@
 """Simulated studies with known truth: do intervals cover, do verdicts err as rarely as they say?
 
-    python -m benchmarks.calibration > docs/calibration.md      # half a minute
+    python -m benchmarks.calibration > docs/calibration.md      # five minutes
     python -m benchmarks.calibration --studies 10000 --seed 1
 
 What a study is stands in `benchmarks/simulated_studies.py`. What `verdict` holds back on top (a gap
