@@ -168,7 +168,9 @@ class _Tuned:
                 ),
             )
             return [
-                Lost(shared.packs[trial.config["pack"]], trial.num_failures, _error_of(trial))
+                Lost(
+                    shared.packs[trial.config["pack"]], max(1, trial.num_failures), _error_of(trial)
+                )
                 for trial in loop.follow(tuner)
             ]
 
