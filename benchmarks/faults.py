@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,11 +57,16 @@ ENDS = "hdsens: "
 
 @dataclass
 class Campaign:
-    """A study under faults, with what was injected and what went wrong."""
+    """A study under faults, with what was injected and what went wrong.
+
+    `left` counts checkpoints that a killed run left for the next one to go on from.
+    """
 
     folder: Path
     rng: random.Random
     path: str
+    checkpoint_every_s: float
+    left: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     slowest: Counter[str] = field(default_factory=Counter)
@@ -72,7 +77,8 @@ class Campaign:
 
     def start(self, executor: str, out: Path | None = None, study: str = "study.toml") -> Run:
         """A driver in a process of its own."""
-        return Run(self.folder, executor, out or self.out, study, self.path)
+        more = ("--path", self.path, "--checkpoint-every", str(self.checkpoint_every_s))
+        return Run(self.folder, executor, out or self.out, study, more)
 
     def note(self, run: Run, fault: str, allowed: tuple[int, ...]) -> None:
         """Wait for a run to end; it must, with one of the exit statuses and no traceback."""
@@ -99,21 +105,23 @@ class Campaign:
         if run.lives() and run.kill(what):
             self.faults[f"{what} killed"] += 1
         self.note(run, f"{what} killed", (-signal.SIGKILL, 0, 1))
+        self.left += len(checkpoints(self.out))
         return True
 
 
 class Run:
     """A `hdsens run` in a process of its own."""
 
-    def __init__(self, folder: Path, executor: str, out: Path, study: str, path: str) -> None:
+    def __init__(
+        self, folder: Path, executor: str, out: Path, study: str, more: Sequence[str]
+    ) -> None:
         code = "from hdsens.cli import main; main()"
         command = [sys.executable, "-c", code, "run", study, "--out", str(out)]
         command += ["--executor", executor, "--pack-size", "6", "--max-failures", "20"]
-        command += ["--path", path]
         self._out, self._err = out, tempfile.TemporaryFile("w+")  # noqa: SIM115 # as the process lives
         env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         self._process = subprocess.Popen(
-            [*command, "--checkpoint-every", "1"], cwd=folder, stdout=subprocess.DEVNULL,
+            [*command, *more], cwd=folder, stdout=subprocess.DEVNULL,
             stderr=self._err, start_new_session=True, env=env,
         )  # fmt: skip
 
@@ -264,6 +272,10 @@ def mounted(arguments: list[str], folder: Path) -> bool:
     return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
 
 
+def checkpoints(out: Path) -> list[Path]:
+    return list((out / "checkpoints").glob("[0-9a-f]*"))
+
+
 def compare(campaign: Campaign, out: Path, study: str) -> tuple[int, int, int]:
     """Cells expected, lost and doubled; what differs from an undisturbed run is noted."""
     store, alone = Store(out), campaign.folder / f"alone-{out.name}"
@@ -279,24 +291,22 @@ def compare(campaign: Campaign, out: Path, study: str) -> tuple[int, int, int]:
     ):
         if not one.equals(other):
             campaign.wrong.append(f"{out.name}: {name} differ from those of an undisturbed run")
-    if store.damage() or list((out / "checkpoints").glob("[0-9a-f]*")):
+    if store.damage() or checkpoints(out):
         campaign.wrong.append(f"{out.name}: damaged files, or checkpoints of done packs")
     doubled = len(results) - results["cell_id"].nunique()
     return len(expected), len(expected - set(results["cell_id"])), doubled
 
 
-def campaign(
-    folder: Path, seeds: int, steps: int, wanted: int, moments: int, seed: int, path: str
-) -> bool:
+def campaign(folder: Path, asked: argparse.Namespace) -> bool:
     """Inject everything, compare, print; whether all is well."""
     began = time.monotonic()
-    (folder / "study.toml").write_text(STUDY.format(seeds=seeds, steps=steps))
-    (folder / "few.toml").write_text(STUDY.format(seeds=2, steps=steps))
-    run = Campaign(folder, random.Random(seed), path)
-    parts: list[Callable[[], None]] = [lambda: kills(run, wanted)]
-    if moments:
+    (folder / "study.toml").write_text(STUDY.format(seeds=asked.seeds, steps=asked.steps))
+    (folder / "few.toml").write_text(STUDY.format(seeds=2, steps=asked.steps))
+    run = Campaign(folder, random.Random(asked.seed), asked.path, asked.checkpoint_every)
+    parts: list[Callable[[], None]] = [lambda: kills(run, asked.kills)]
+    if asked.moments:
         parts += [
-            lambda: interrupts(run, moments),
+            lambda: interrupts(run, asked.moments),
             lambda: two_drivers(run),
             lambda: full_disk(run),
             lambda: read_only(run),
@@ -313,7 +323,7 @@ def campaign(
     counts = [compare(run, out, study) for out, study in stores]
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ray {ray.__version__}")
-    print(f"{seeds * CELLS_PER_SEED} cells, path {path}, seed {seed}", end=", ")
+    print(f"{asked.seeds * CELLS_PER_SEED} cells, path {asked.path}, seed {asked.seed}", end=", ")
     print(f"{time.monotonic() - began:.0f} s\n")
     print("| fault | injected | longest time to end |\n|---|---|---|")
     for fault, count in run.faults.items():
@@ -327,6 +337,7 @@ def campaign(
         end="",
     )
     print(f"other things wrong {len(run.wrong)}")
+    print(f"checkpoints left by kills, for the next run to go on from: {run.left}")
     print("\n".join(run.wrong))
     return not (run.wrong or lost or doubled)
 
@@ -341,17 +352,10 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=10, help="of Ctrl-C; 0: only kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--path", default="plain", help="plain or fused")
+    parser.add_argument("--checkpoint-every", type=float, default=1.0, help="seconds")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hdsens-faults-") as folder:
-        well = campaign(
-            Path(folder),
-            asked.seeds,
-            asked.steps,
-            asked.kills,
-            asked.moments,
-            asked.seed,
-            asked.path,
-        )
+        well = campaign(Path(folder), asked)
     return 0 if well else 1
 
 

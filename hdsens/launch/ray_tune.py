@@ -30,16 +30,21 @@ from ray.tune.experiment import Trial
 from hdsens.cells import Cell
 from hdsens.errors import InputError, StoppedError
 from hdsens.launch.cluster import GONE, Watch, open_cluster, reservation
+from hdsens.launch.deaths import Lost, next_round
 from hdsens.launch.interrupts import Interrupts
+from hdsens.launch.memory import is_memory_kill, memory_kills_as_deaths
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.resources import Executor, Resources, Safeguards
 from hdsens.launch.trial import PackTrial, Shared
-from hdsens.packs import Pack, halves
-from hdsens.records import PackRecord, failure
+from hdsens.packs import Pack
 from hdsens.store import Store
 from hdsens.study import Study
 from hdsens.training.choice import PathWish, choose_packs
 
+NO_MEMORY = (
+    "a worker was killed because its node ran out of memory; what is finished is kept, and the "
+    "same command again goes on from here: let fewer packs train at a time with --cpus-per-pack"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -68,9 +73,15 @@ def ray_executor(
         ) -> None:
             tuned = _Tuned(study, store, resources, reserved, safeguards)
             loop = _Loop(progress, interrupts, watch)
+            alone, deaths = False, Counter[str]()
             while packs:  # in further rounds: halves of what killed its workers
-                lost = tuned.lost(packs, loop)
-                packs = _next_round(study, store, lost, safeguards.max_failures)
+                lost = tuned.lost(packs, loop, alone=alone)
+                deaths.update({each.pack.pack_id: each.deaths for each in lost})
+                crowded = not alone and any(is_memory_kill(each.error) for each in lost)
+                packs = next_round(
+                    study, store, lost, deaths, safeguards.max_failures, crowded=crowded
+                )
+                alone = alone or crowded
 
         def arrange(
             study: Study, cells: Sequence[Cell], size: int | None, path: PathWish
@@ -120,10 +131,15 @@ class _Tuned:
     reserved: Mapping[str, float]
     safeguards: Safeguards
 
-    def lost(self, packs: Sequence[Pack], loop: _Loop) -> list[tuple[Pack, BaseException]]:
-        """Train each pack in a trial; the packs that Tune gave up, with their last error.
+    def lost(self, packs: Sequence[Pack], loop: _Loop, *, alone: bool) -> list[Lost]:
+        """Train each pack in a trial; the packs that Tune gave up.
 
         What Tune writes of its own is thrown away.
+
+        Args:
+            packs: to train.
+            loop: that follows them.
+            alone: one at a time, so that none is killed for the memory of another.
         """
         shared = Shared(
             study=self.study.model_dump_json(),
@@ -139,7 +155,9 @@ class _Tuned:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, dict(self.reserved)),
                 param_space={"pack": tune.grid_search([pack.pack_id for pack in packs])},
-                tune_config=tune.TuneConfig(reuse_actors=True),
+                tune_config=tune.TuneConfig(
+                    reuse_actors=True, max_concurrent_trials=1 if alone else None
+                ),
                 run_config=tune.RunConfig(
                     name="run",
                     storage_path=scratch,
@@ -152,13 +170,17 @@ class _Tuned:
                     verbose=0,
                 ),
             )
-            results = loop.follow(tuner)
-        ended = [results[i] for i in range(len(results))]
-        return [
-            (shared.packs[trial.config["pack"]], getattr(trial.error, "cause", None) or trial.error)
-            for trial in ended
-            if trial.config is not None and trial.error is not None
-        ]
+            return [
+                Lost(
+                    shared.packs[trial.config["pack"]], max(1, trial.num_failures), _error_of(trial)
+                )
+                for trial in loop.follow(tuner)
+            ]
+
+
+def _error_of(trial: Trial) -> BaseException:
+    error: BaseException = trial.get_pickled_error() or trial.get_error() or tune.TuneError()
+    return getattr(error, "cause", None) or error
 
 
 class _ClusterGoneError(BaseException):
@@ -171,33 +193,39 @@ class _Loop(tune.Callback):
     def __init__(self, progress: CellProgress, interrupts: Interrupts, watch: Watch) -> None:
         self._progress, self._interrupts, self._watch = progress, interrupts, watch
         self._ended: dict[str, Mapping[str, int]] = {}
+        self._given_up: list[Trial] = []
         self._stopped: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune saves its callbacks for a restore of its own, which is never used."""
         return {}
 
-    def follow(self, tuner: tune.Tuner) -> tune.ResultGrid:
-        """Run to the end, unless something ends it before.
+    def follow(self, tuner: tune.Tuner) -> Sequence[Trial]:
+        """Run to the end, unless something ends it before; the trials that Tune gave up.
+
+        Its result grid would not do: a trial whose worker died as it started has no name there.
 
         Raises:
             KeyboardInterrupt: a signal asked for it; finished cells are written.
-            StoppedError: the cluster is gone, or a worker could not write.
+            StoppedError: the cluster is gone or out of memory, or a worker could not write.
         """
+        self._given_up = []
         try:
-            with self._interrupts.held():
-                results = tuner.fit()
+            with self._interrupts.held(), memory_kills_as_deaths():
+                tuner.fit()
         except _ClusterGoneError:
             raise StoppedError(GONE) from None
-        except Exception:
+        except Exception as error:
             self._interrupts.check()
             if self._stopped is None and self._watch.look():
                 raise StoppedError(GONE) from None
+            if self._stopped is None and is_memory_kill(error):
+                raise StoppedError(NO_MEMORY) from None
             if self._stopped is None:
                 raise
         if self._stopped is not None:
             raise StoppedError(self._stopped)
-        return results
+        return self._given_up
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._watch.gone:
@@ -225,46 +253,9 @@ class _Loop(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
+        self._given_up.append(trial)
         self._show(trial, {})
 
     def _show(self, trial: Trial, ended: Mapping[str, int]) -> None:
         self._ended[trial.trial_id] = ended
         self._progress.show(sum(map(Counter, self._ended.values()), Counter()))
-
-
-def _next_round(
-    study: Study, store: Store, lost: Sequence[tuple[Pack, BaseException]], max_failures: int
-) -> tuple[Pack, ...]:
-    """The halves of packs that killed their workers, which the plan has from now on.
-
-    Single cells that did, and whatever raised in our own code, are failed with the reason.
-    """
-    parts: list[Pack] = []
-    for pack, error in lost:
-        if isinstance(error, ray.exceptions.RayTaskError):
-            _write_failed(study, store, pack, error.cause or error)
-        elif len(pack.cells) == 1:
-            _write_failed(study, store, pack, _DEATH.format(max_failures))
-        else:
-            parts += halves(pack)
-    if parts:
-        store.replan(parts)
-    return tuple(parts)
-
-
-_DEATH = (
-    "its worker process died {} times on this cell alone (killed, or out of memory): give it more "
-    "memory, or look into what kills it"
-)
-
-
-def _write_failed(study: Study, store: Store, pack: Pack, reason: BaseException | str) -> None:
-    """Cells of a pack that was given up are failed, unless they have a result."""
-    found = store.outcomes()
-    cells = tuple(
-        failure(cell, reason)
-        for cell in pack.cells
-        if found.get(cell.cell_id, "failed") == "failed"
-    )
-    if cells:
-        store.append(study, PackRecord(cells, 0.0, "unknown", study.task.dtype, "unknown"))

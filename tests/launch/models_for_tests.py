@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -86,16 +87,28 @@ def notes_its_gpus(input_shape, n_classes, folder):
 
 def waits(input_shape, n_classes):
     """Be slow enough to be interrupted."""
-    import time
-
     time.sleep(0.4)
     return linear(input_shape, n_classes)
 
 
 def waits_long(input_shape, n_classes):
     """Say that a worker is busy, and be so for long."""
-    import time
-
     Path("waiting").touch()
     time.sleep(60)
     return linear(input_shape, n_classes)
+
+
+class GrowsAtLrOne(torch.optim.SGD):
+    """Take 4 GiB in a worker where lr is 1, and wait to be killed; be slow beside it elsewhere."""
+
+    def step(self, closure=None):
+        import ray
+
+        in_worker = ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
+        if in_worker and self.param_groups[0]["lr"] == 1.0:
+            held = torch.ones(2**30)
+            time.sleep(20)
+            del held
+        elif in_worker:
+            time.sleep(0.2)
+        return super().step(closure)

@@ -18,7 +18,7 @@ from test_inline import same_numbers
 from tests_support import change
 
 from hdsens import InputError, Study, read_cells, run
-from hdsens.launch import Resources, Safeguards
+from hdsens.launch import Resources, Safeguards, ray_tune
 from hdsens.store import Store
 from hdsens.store.plan import read_plan
 
@@ -105,6 +105,43 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path
     )
     killed, whole = read_cells(tmp_path / "out"), read_cells(tmp_path / "healthy")
     assert killed["train_loss"].tolist() == whole["train_loss"].tolist()
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_worker_that_dies_as_it_starts_counts_as_any_other(small, tmp_path, monkeypatch, times):
+    """Tune tries it once only, and does not say in its results which it was."""
+
+    class DiesAsItStarts(ray_tune.PackTrial):
+        def setup(self, config, shared):
+            for i in range(times):
+                try:
+                    (tmp_path / f"died-{i}").touch(exist_ok=False)
+                except FileExistsError:
+                    continue
+                os.kill(os.getpid(), signal.SIGKILL)
+            super().setup(config, shared)
+
+    monkeypatch.setattr(ray_tune, "PackTrial", DiesAsItStarts)
+    small |= {"arms": small["arms"][:1], "seeds": 1}
+    small["arms"][0]["lr"] = [0.0, 0.1]
+    status = train(small, tmp_path / "out", pack_size=2, path="plain").status
+    assert (status.completed, status.failed) == ((2, 0) if times == 1 else (0, 2))
+    assert len(list(tmp_path.glob("died-*"))) == (1 if times == 1 else 2 + 2 * 2)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_that_cannot_be_set_up_fails_its_cells_with_the_reason(
+    small, tmp_path, monkeypatch
+):
+    class CannotBeSetUp(ray_tune.PackTrial):
+        def setup(self, config, shared):
+            raise OSError("no such package on this node")
+
+    monkeypatch.setattr(ray_tune, "PackTrial", CannotBeSetUp)
+    status = train(small, tmp_path / "out", pack_size=9, path="plain").status
+    assert (status.failed, status.missing) == (18, 0)
+    assert read_cells(tmp_path / "out")["error"].str.contains("no such package on this node").all()
 
 
 @pytest.mark.usefixtures("cluster")

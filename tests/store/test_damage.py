@@ -293,6 +293,17 @@ def test_a_damaged_plan_is_named_and_set_aside(full, small, damage):
     assert full.planned() == frozenset()
 
 
+@pytest.mark.parametrize("what", ["part", "plan"])
+def test_a_run_sets_damage_aside_where_the_study_is_lost_too(full, small, what):
+    """As after a kill between setting study.json aside and writing it anew."""
+    full.plan(cells_of(small), pack_cells(cells_of(small), Study.from_dict(small)))
+    path = plan_file(full) if what == "plan" else parts(full, "cells")[0]
+    cut(path)
+    (full.folder / "study.json").unlink()
+    assert run(Study.from_dict(small), full.folder, executor="inline").status.whole
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
 DEEP = "[" * 100_000 + "]" * 100_000
 DOCUMENTS = [
     (b"", "must be readable JSON: "),

@@ -179,3 +179,19 @@ def test_links_are_not_followed_out_of_the_store(store, small, tmp_path):
     assert outside.read_bytes() == b"mine"
     assert Path(f"{link}.damaged").is_symlink()
     assert not store.damage()
+
+
+@pytest.mark.parametrize("name", ["report.html", "study.json", "plan.parquet"])
+def test_a_run_writes_through_no_link(small, tmp_path, name):
+    """What a link in a store points to is neither written nor moved."""
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    store = tmp_path / "out"
+    run(Study.from_dict(small), store, executor="inline")
+    (store / name).unlink(missing_ok=True)
+    (store / name).symlink_to(outside)
+    small["seeds"] = 3
+    assert run(Study.from_dict(small), store, executor="inline").status.whole
+    assert outside.read_text() == "mine"
+    assert outside.is_file()
+    assert not (store / name).is_symlink()
