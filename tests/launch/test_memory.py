@@ -17,32 +17,32 @@ GIB = 2**30
 
 
 def threshold():
-    """The share of memory at which Ray kills: 2.5 GiB more than is in use now."""
+    """The share of memory at which Ray kills: 4 GiB more than is in use now."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     known = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
     total, available = known["MemTotal"], known["MemAvailable"]
-    return (total - available + 2.5 * GIB) / total, available
+    return (total - available + 4 * GIB) / total, available
 
 
 @pytest.mark.ray
 def test_a_cell_that_takes_all_memory_fails_alone_and_says_so(small, tmp_path):
     share, available = threshold()
     limit = Path("/sys/fs/cgroup/memory.max")
-    if available < 8 * GIB or (limit.exists() and limit.read_text().strip() != "max"):
-        pytest.skip("needs 8 GiB of free memory that no control group limits")
+    if available < 10 * GIB or (limit.exists() and limit.read_text().strip() != "max"):
+        pytest.skip("needs 10 GiB of free memory that no control group limits")
     arm = {"name": "a", "optimizer": "models_for_tests:GrowsAtLrOne", "lr": [0.1, 1.0]}
-    small |= {"arms": [arm], "seeds": 2, "targets": {}}
+    small |= {"arms": [arm], "seeds": 1, "targets": {}}
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
-    run = start(tmp_path, "--max-failures", "1", RAY_memory_usage_threshold=str(share))
+    run = start(tmp_path, RAY_memory_usage_threshold=str(share))
     out, err = run.communicate(timeout=250)
     assert run.returncode == 1, err
     assert "Traceback" not in err
-    assert out.splitlines()[0] == "4 cells: 2 completed, 0 diverged, 2 failed, 0 missing", err
+    assert out.splitlines()[0] == "2 cells: 1 completed, 0 diverged, 1 failed, 0 missing", err
     cells = read_cells(tmp_path / "out")
     outcomes = sorted(zip(cells["lr"], cells["outcome"], strict=True))
-    assert outcomes == [(0.1, "completed")] * 2 + [(1.0, "failed")] * 2
+    assert outcomes == [(0.1, "completed"), (1.0, "failed")]
     assert set(cells["error"].dropna()) == {
-        "its worker process was killed 1 times on this cell alone because its node ran out of "
+        "its worker process was killed 2 times on this cell alone because its node ran out of "
         "memory: give it more memory, or let fewer packs train at a time with --cpus-per-pack"
     }
     halves = [ids for ids, _ in read_plan(Store(tmp_path / "out").place)]
