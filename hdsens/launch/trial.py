@@ -34,7 +34,7 @@ class Shared:
 
 
 class PackTrial(tune.Trainable):
-    """Trains one pack; each `step` trains cells for about two seconds and reports counts."""
+    """Trains one pack; each `step` trains for about two seconds and reports counts."""
 
     def setup(  # type: ignore[override] # how tune.with_parameters hands things over
         self, config: dict[str, Any], shared: Shared
@@ -51,15 +51,15 @@ class PackTrial(tune.Trainable):
         shared = self._shared
         pack = shared.packs[new_config["pack"]]
         self._work = PackWork(self._study, self._store, pack, shared.resources, shared.safeguards)
-        self._records = iter(self._work)
+        self._steps = self._work.by_steps()
         self._ended: Counter[str] = Counter()
         return True
 
     def step(self) -> dict[str, Any]:
         """Train for a while; the pack's parts are written with its last cell."""
         deadline = time.monotonic() + REPORT_EVERY_S
-        for record in self._records:
-            self._ended[record.outcome] += 1
+        for records in self._steps:
+            self._ended.update(record.outcome for record in records)
             if time.monotonic() > deadline:
                 return {"ended": dict(self._ended), "done": False}
         try:
@@ -69,5 +69,6 @@ class PackTrial(tune.Trainable):
         return {"ended": dict(self._ended), "done": True}
 
     def cleanup(self) -> None:
-        """Keep the finished cells of a pack that was interrupted."""
+        """Keep the finished cells of a pack that was interrupted, and how far the others are."""
+        self._steps.close()
         self._work.commit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 
@@ -59,6 +59,10 @@ class PackWork:
 
     def __iter__(self) -> Iterator[CellRecord]:
         return iter(self._training)
+
+    def by_steps(self) -> Generator[Sequence[CellRecord], None, None]:
+        """Train; as `PackTraining.by_steps`: closed between two steps it leaves a checkpoint."""
+        return self._training.by_steps()
 
     def _keep(self, snapshot: Snapshot) -> None:
         write_checkpoint(self._store.place, self._ids, snapshot, VERSIONS)

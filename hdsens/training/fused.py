@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:
     leave the stack at the next look.
     """
     run = FusedRun(job, cells)
-    run.to_the_end()
+    for _ in run.to_the_end():
+        pass
     return run.ended()
 
 
@@ -80,14 +81,14 @@ class FusedRun:
         self.rule: UpdateRule | None = None
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def to_the_end(self, keeper: Keeper | None = None) -> None:
-        """Step until no cell is live."""
+    def to_the_end(self, keeper: Keeper | None = None) -> Iterator[Sequence[CellRecord]]:
+        """Step until no cell is live; yields between two steps, with nothing."""
         while self.ledger.live.size:
             self.update()
             if self.step % self.every == 0 or self.step in self.traced:
                 self.look()
             if keeper is not None and self.ledger.live.size:
-                keeper.boundary(lambda: (self.snapshot(), self.ended()))
+                yield from keeper.boundary(lambda: (self.snapshot(), self.ended()))
 
     def ended(self) -> list[CellRecord]:
         """The records of the cells that are live no more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from hdsens.training.examples import load_examples
 from hdsens.training.fused import start_fused
 from hdsens.training.job import Job
 from hdsens.training.memory import out_of_memory
-from hdsens.training.plain import train_cells
+from hdsens.training.plain import train_by_steps
 from hdsens.training.snapshots import Keeper, ended_records, is_usable
 
 _log = logging.getLogger(__name__)
@@ -68,22 +68,29 @@ class PackTraining:
         self._keeper = Keeper(study, self._ready, keep, keep_every_s, before_s)
 
     def __iter__(self) -> Iterator[CellRecord]:
+        for records in self.by_steps():
+            yield from records
+
+    def by_steps(self) -> Generator[Sequence[CellRecord], None, None]:
+        """Train; between two steps it yields the records that are ready, mostly none.
+
+        Closed there, it calls `keep` once more.
+        """
         try:
             yield from self._train()
         except Exception as error:  # a pack that cannot go on must not stop the others
             ready = {record.cell.cell_id for record in self._ready}
-            for cell in self._cells:
-                if cell.cell_id not in ready:
-                    self._ready.append(failure(cell, error))
-                    yield self._ready[-1]
+            failed = [failure(cell, error) for cell in self._cells if cell.cell_id not in ready]
+            self._ready += failed
+            yield failed
 
-    def _train(self) -> Iterator[CellRecord]:
+    def _train(self) -> Iterator[Sequence[CellRecord]]:
         task = self._study.task
         with training_environment(getattr(torch, task.dtype), self._threads):
             job = Job(self._study, load_examples(task, self._device), self._device)
             for records in self._records(job):
-                self._ready += records  # all before the first: an interrupt may come at any
-                yield from records
+                self._ready += records  # before they are passed on: an interrupt may come then
+                yield records
 
     def _records(self, job: Job) -> Iterator[Sequence[CellRecord]]:
         snapshot, rest = self._snapshot, self._cells
@@ -92,7 +99,7 @@ class PackTraining:
             yield ended
             rest = _without(rest, ended)
         if self._path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
-            yield from _one_by_one(job, rest, self._keeper, snapshot)
+            yield from train_by_steps(job, rest, self._keeper, snapshot)
             return
         held = [c for c in rest if snapshot and c.cell_id in snapshot.cell_ids]
         for group, start in ((held, snapshot), ([c for c in rest if c not in held], None)):
@@ -114,18 +121,11 @@ class PackTraining:
         )
 
 
-def _one_by_one(
-    job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> Iterator[Sequence[CellRecord]]:
-    for record in train_cells(job, cells, keeper, snapshot):
-        yield [record]
-
-
 def _train_together(
     job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
 ) -> Iterator[Sequence[CellRecord]]:
     """Fused; what stops it leaves the cells that had ended, and the others go on by themselves."""
-    ended, stop = _attempt(job, cells, keeper, snapshot)
+    ended, stop = yield from _attempt(job, cells, keeper, snapshot)
     yield ended
     rest = _without(cells, ended)
     if stop is None:
@@ -139,7 +139,7 @@ def _train_together(
         yield from _train_together(job, rest[half:], keeper, snapshot)
     else:
         _log.warning("%d cells go on one by one: %s", len(rest), stop.reason)
-        yield from _one_by_one(job, rest, keeper, None)
+        yield from train_by_steps(job, rest, keeper, None)
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,13 @@ class _Stop:
 
 def _attempt(
     job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> tuple[list[CellRecord], _Stop | None]:
+) -> Generator[Sequence[CellRecord], None, tuple[list[CellRecord], _Stop | None]]:
     """Records of the cells that ended, and what stopped the others; its memory is free again."""
     ended: list[CellRecord] = []
     try:
         run = start_fused(job, cells, snapshot)
         try:
-            run.to_the_end(keeper)
+            yield from run.to_the_end(keeper)
         finally:
             ended = run.ended()
     except (Exception, KeyboardInterrupt) as error:  # whatever a user's model raises under vmap

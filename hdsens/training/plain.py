@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,17 +31,26 @@ def train_cells(
 
     The cell that a snapshot holds goes on from there.
     """
+    for records in train_by_steps(job, cells, keeper, snapshot):
+        yield from records
+
+
+def train_by_steps(
+    job: Job, cells: Sequence[Cell], keeper: Keeper | None, snapshot: Snapshot | None
+) -> Iterator[Sequence[CellRecord]]:
+    """As `train_cells`; between two steps it yields nothing ready."""
     held = () if snapshot is None else snapshot.cell_ids
     for cell in cells:
         try:
-            yield train_cell(job, cell, keeper, snapshot if cell.cell_id in held else None)
+            own = snapshot if cell.cell_id in held else None
+            yield [(yield from _train_cell(job, cell, keeper, own))]
         except Exception as error:  # whatever a user's model or optimizer raises is their result
-            yield failure(cell, error)
+            yield [failure(cell, error)]
 
 
-def train_cell(
-    job: Job, cell: Cell, keeper: Keeper | None = None, snapshot: Snapshot | None = None
-) -> CellRecord:
+def _train_cell(
+    job: Job, cell: Cell, keeper: Keeper | None, snapshot: Snapshot | None
+) -> Generator[Sequence[CellRecord], None, CellRecord]:
     """Train one cell to its end.
 
     A step measures the minibatch loss, then updates. Diverged = a non-finite minibatch loss,
@@ -49,7 +58,7 @@ def train_cell(
     """
     run = _start(job, cell, snapshot)
     initial_loss = job.initial_loss(cell.seed)
-    end = run.to_the_end(keeper)
+    end = yield from run.to_the_end(keeper)
     return CellRecord(
         cell=cell,
         outcome="diverged" if end.diverged else "completed",
@@ -108,8 +117,13 @@ class PlainRun:
         self.traced = trace_steps(study.trace.points, cell.steps) | self.evaluated
         self.taken = 0
 
-    def to_the_end(self, keeper: Keeper | None = None) -> _End:
-        """Step until the budget is spent, all targets are reached (if asked), or it diverges."""
+    def to_the_end(
+        self, keeper: Keeper | None = None
+    ) -> Generator[Sequence[CellRecord], None, _End]:
+        """Step until the budget is spent, all targets are reached (if asked), or it diverges.
+
+        Yields between two steps, with nothing.
+        """
         may_stop = self.job.study.stop.when == "targets"
         for step in range(self.taken + 1, self.cell.steps + 1):
             loss = self.update(step)
@@ -122,7 +136,7 @@ class PlainRun:
                     return end
             self.taken = step
             if keeper is not None:
-                keeper.boundary(lambda: (self.snapshot(), ()))
+                yield from keeper.boundary(lambda: (self.snapshot(), ()))
         raise AssertionError("a budget has at least one step")
 
     def snapshot(self) -> Snapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,11 @@ _NOT_KEPT = ("cell", "error", "initial_loss", "trace")
 _log = logging.getLogger(__name__)
 
 
+Take = Callable[[], tuple[Snapshot, Sequence[CellRecord]]]
+
+
 class Keeper:
-    """Offers a snapshot at the first step boundary after every so many seconds.
+    """Offers a snapshot at the first step boundary after every so many seconds, and at a last one.
 
     Args:
         study: of the pack.
@@ -51,12 +54,22 @@ class Keeper:
         """How long the pack has trained, also before it was interrupted."""
         return time.monotonic() - self._started
 
-    def boundary(self, take: Callable[[], tuple[Snapshot, Sequence[CellRecord]]]) -> None:
+    def boundary(self, take: Take) -> Iterator[Sequence[CellRecord]]:
         """Between two steps: keep what `take` gives, with records ended meanwhile, if it is time.
 
+        Yields once, no records: who iterates may give up there, and then it is kept in any case.
         `take` raises `CannotKeepError` for what has no snapshot.
         """
-        if self._keep is None or time.monotonic() - self._last < self._every_s:
+        if time.monotonic() - self._last >= self._every_s:
+            self._offer(take)
+        try:
+            yield ()
+        except GeneratorExit:
+            self._offer(take)
+            raise
+
+    def _offer(self, take: Take) -> None:
+        if self._keep is None:
             return
         try:
             snapshot, ended = take()

@@ -135,14 +135,14 @@ def test_a_model_that_raises_fails_its_cells_and_a_mended_one_trains_them(small,
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(small, tmp_path, monkeypatch):
     from hdsens.training import pack as module
 
-    def interrupted(job, cells, *more, train_cells=module.train_cells):
-        records = train_cells(job, cells, *more)
-        yield next(records)
-        yield next(records)
+    def interrupted(*given, train_by_steps=module.train_by_steps):
+        ready = (records for records in train_by_steps(*given) if records)
+        yield next(ready)
+        yield next(ready)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "train_cells", interrupted)
+        patch.setattr(module, "train_by_steps", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(small, tmp_path / "cut", path="plain")
     assert len(read_cells(tmp_path / "cut")) == 2

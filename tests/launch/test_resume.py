@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from test_inline import same_numbers, train
+from test_inline import MEASURED, same_numbers, train
 from test_ray import RUN, environment, write_toml
 from tests_support import change
 
-from hdsens import Study, run
+from hdsens import Study, read_cells, run
 from hdsens.launch import Safeguards
 from hdsens.records import Snapshot
 from hdsens.store import Store
@@ -102,6 +103,38 @@ def test_a_worker_that_is_killed_goes_on_bit_for_bit(long, tmp_path):
     train(long, tmp_path / "whole", **plan)
     assert disturbed < 2 * passes(tmp_path)
     same_numbers(out, tmp_path / "whole")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("path", ["plain", "fused"])
+def test_a_pack_on_a_worker_that_is_interrupted_goes_on_from_where_it_was(long, tmp_path, path):
+    long["task"]["steps"] = 2000
+    write_toml(copy.deepcopy(long), tmp_path / "small.toml")
+    command = [*RUN, "small.toml", "--executor", "ray", "--path", path, "--pack-size", "100"]
+    run = subprocess.Popen(
+        [*command, "--out", "cut"], cwd=tmp_path, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: (tmp_path / "count").exists(), run)
+    passes(tmp_path)  # those of the measurement
+    wait_for(
+        lambda: (tmp_path / "count").exists() and (tmp_path / "count").stat().st_size > 300, run
+    )
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1, err
+    assert checkpoints(tmp_path / "cut")
+    made = passes(tmp_path)
+    train(long, tmp_path / "cut")
+    rest = passes(tmp_path)
+    assert not checkpoints(tmp_path / "cut")
+    train(long, tmp_path / "whole", path=path, pack_size=100)
+    assert made + rest < 1.2 * passes(tmp_path)
+    cut, whole = (
+        read_cells(tmp_path / name).drop(columns=[*MEASURED, "pack_size"])  # cells that had ended
+        for name in ("cut", "whole")
+    )
+    pd.testing.assert_frame_equal(cut, whole, check_exact=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\xff" * 100, None])
