@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import ray
 
@@ -13,39 +12,29 @@ from hdsens.records import PackRecord, failure
 from hdsens.store import Store
 from hdsens.study import Study
 
-
-@dataclass(frozen=True)
-class Lost:
-    """A pack that Tune gave up, after so many deaths of its workers, with the last one's error."""
-
-    pack: Pack
-    deaths: int
-    error: BaseException
+Lost = tuple[Pack, BaseException]
+"""A pack that Tune gave up, and the error of its last worker."""
 
 
 def next_round(
     study: Study,
     store: Store,
     lost: Sequence[Lost],
-    deaths: Mapping[str, int],
     max_failures: int,
     *,
     crowded: bool,
 ) -> tuple[Pack, ...]:
     """The halves of packs that killed their workers, which the plan has from now on.
 
-    Single cells that did, and whatever raised in our own code, are failed with the reason. A pack
-    that may die more often is only to train again: Tune does not try one whose worker died as it
-    started. So is, where it was `crowded`, a single cell that was killed for memory: Ray kills the
+    Single cells that did, and whatever raised in our own code, are failed with the reason. Where it
+    was `crowded`, single cells that were killed for memory are only to train again: Ray kills the
     youngest worker, which need not be the one that grew.
     """
     parts: list[Pack] = []
     again: list[Pack] = []
-    for pack, error in ((each.pack, each.error) for each in lost):
+    for pack, error in lost:
         if _raised(error):
             _write_failed(study, store, pack, getattr(error, "cause", None) or error)
-        elif deaths[pack.pack_id] < max_failures:
-            again.append(pack)
         elif len(pack.cells) > 1:
             parts += halves(pack)
         elif not is_memory_kill(error):

@@ -73,14 +73,11 @@ def ray_executor(
         ) -> None:
             tuned = _Tuned(study, store, resources, reserved, safeguards)
             loop = _Loop(progress, interrupts, watch)
-            alone, deaths = False, Counter[str]()
+            alone = False
             while packs:  # in further rounds: halves of what killed its workers
                 lost = tuned.lost(packs, loop, alone=alone)
-                deaths.update({each.pack.pack_id: each.deaths for each in lost})
-                crowded = not alone and any(is_memory_kill(each.error) for each in lost)
-                packs = next_round(
-                    study, store, lost, deaths, safeguards.max_failures, crowded=crowded
-                )
+                crowded = not alone and any(is_memory_kill(error) for _, error in lost)
+                packs = next_round(study, store, lost, safeguards.max_failures, crowded=crowded)
                 alone = alone or crowded
 
         def arrange(
@@ -171,9 +168,7 @@ class _Tuned:
                 ),
             )
             return [
-                Lost(
-                    shared.packs[trial.config["pack"]], max(1, trial.num_failures), _error_of(trial)
-                )
+                (shared.packs[trial.config["pack"]], _error_of(trial))
                 for trial in loop.follow(tuner)
             ]
 

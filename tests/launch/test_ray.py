@@ -110,7 +110,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("times", [1, 100])
 def test_a_worker_that_dies_as_it_starts_counts_as_any_other(small, tmp_path, monkeypatch, times):
-    """Tune tries it once only, and does not say in its results which it was."""
+    """Tune does not say in its results which pack it was."""
 
     class DiesAsItStarts(ray_tune.PackTrial):
         def setup(self, config, shared):
