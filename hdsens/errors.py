@@ -60,9 +60,16 @@ def describe(error: BaseException, limit: int = 1000) -> str:
     """
     if isinstance(error, InputError):
         return str(error)
-    kind, message, place = type(error).__name__, " ".join(str(error).split()), _place(error)
+    kind, message, place = type(error).__name__, _message(error), _place(error)
     text = f"{kind}: {message}" if message else kind
     return _one_line(text[: limit - len(place)] + place)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # a person's own exceptions may be broken too
+        return ""
 
 
 def _place(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,11 +27,8 @@ def fixed_generators() -> Iterator[None]:
 
 @contextmanager
 def _fixed_torch() -> Iterator[None]:
-    """Left alone while nobody has imported it: it begins with a seed and a dtype of its own."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
+    import torch  # seconds, and registered data need none of it
+
     state, dtype = torch.random.get_rng_state(), torch.get_default_dtype()
     torch.default_generator.manual_seed(_SEED)
     torch.set_default_dtype(torch.float32)  # a study's own would give other draws

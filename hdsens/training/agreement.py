@@ -66,7 +66,7 @@ def _compare_gradients(together: Mapping[str, Tensor], alone: nn.Module, bound: 
         raise RuntimeError("together, other parameters get a gradient")
     apart = norm([together[name] - gradient for name, gradient in expected.items()])
     size = norm(list(expected.values()))
-    if apart > bound * size:
+    if not apart <= bound * size:
         raise RuntimeError(f"together, gradients differ by {apart:.3g}, alone they are {size:.3g}")
 
 

@@ -159,7 +159,7 @@ def _linear_of_shared(inputs: Tensor, weights: Tensor, biases: Tensor | None) ->
     """
     n_cells, n_out, n_in = weights.shape
     out: Tensor = Product.apply(  # type: ignore[no-untyped-call] # torch leaves it untyped
-        weights.reshape(n_cells * n_out, n_in), inputs.reshape(-1, n_in)
+        weights.reshape(n_cells * n_out, n_in), inputs.reshape(-1, n_in).contiguous()
     )
     if biases is not None:
         out += biases.reshape(-1, 1)

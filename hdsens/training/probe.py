@@ -138,7 +138,7 @@ class Probe:
         rounding = _ROUNDINGS * torch.finfo(pairs[0][0].dtype).eps * norm([p for _, p, _ in pairs])
         is_adam = isinstance(fused.rule, AdamRule)
         share = _ADAM_SHARE if is_adam else _SHARE[self.job.device.type]
-        if apart > share * update + rounding:
+        if not apart <= share * update + rounding:
             raise RuntimeError(
                 f"together, parameters differ by {apart}, an update alone is {update}"
             )

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +221,18 @@ def test_a_factory_without_a_seed_draws_the_same_data_in_every_process(by):
         seed(3)
     fresh(torch.float32)
     assert draws() == expected
+
+
+def test_a_factory_draws_the_same_data_where_nothing_else_needs_torch(own_module, tmp_path):
+    program = (
+        "import sys; from hdsens.tasks import load_data; assert 'torch' not in sys.modules\n"
+        "print(load_data('own_data:drawn', {'by': 'torch'}).train_inputs.ravel().tolist())"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    here = load_data("own_data:drawn", {"by": "torch"}).train_inputs.ravel().tolist()
+    assert there.stdout.strip() == str(here)
 
 
 @pytest.mark.usefixtures("own_module")

@@ -183,6 +183,7 @@ def plan_of(model):
         ("fused_models:recurrent", "RuntimeError: Batching rule not implemented for aten::lstm"),
         ("fused_models:masked", "RuntimeError: parameter '1.weight' has a hook, which would get"),
         ("fused_models:scaled", "RuntimeError: together, gradients differ by "),
+        ("fused_models:rooted", "RuntimeError: together, gradients differ by nan, alone they are "),
         ("fused_models:numbering", "RuntimeError: together, buffer 'calls' is "),
         ("fused_models:evaluated_otherwise", "RuntimeError: together, the evaluated loss is "),
         ("hostile_models:gaussian_noise", "RuntimeError: together, the first loss is "),

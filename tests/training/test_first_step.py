@@ -133,6 +133,19 @@ def test_an_error_is_one_line_with_the_innermost_place_of_ones_own_code():
     assert describe(ValueError("a\n  b")) == "ValueError: a b"
 
 
+class SpeechlessError(Exception):
+    def __str__(self):
+        return self.words
+
+
+def speechless():
+    raise SpeechlessError
+
+
+def test_an_error_whose_own_words_raise_is_named_with_its_place():
+    assert describe(caught(speechless)) == f"SpeechlessError {line(speechless, 1)}"
+
+
 def test_a_long_message_is_cut_and_its_place_stays():
     def wordy():
         raise ValueError("x" * 5000)

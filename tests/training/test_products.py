@@ -9,6 +9,7 @@ import torch
 
 from hdsens.training import products
 from hdsens.training.products import Product, product
+from hdsens.training.stack import Stack
 
 SHAPES = [(1, 1, 1), (3, 20, 5), (640, 64, 100), (97, 784, 33)]
 LAYOUTS = [(False, False), (False, True), (True, False), (True, True)]
@@ -55,3 +56,10 @@ def test_a_row_that_diverged_leaves_the_others_alone(bad):
     torch.testing.assert_close(product(a, b)[:17], sound[:17], rtol=0, atol=0)
     torch.testing.assert_close(product(a, b)[18:], sound[18:], rtol=0, atol=0)
     assert not torch.isfinite(product(a, b)[17]).all()
+
+
+def test_windows_of_one_series_that_overlap_in_memory_go_through_a_pack():
+    windows, layer = matrix(1, 12)[0].unfold(0, 4, 1), torch.nn.Linear(4, 3)
+    expected = layer(windows)
+    for logits in Stack.of(layer, 2)(windows):
+        torch.testing.assert_close(logits, expected)
