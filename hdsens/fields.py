@@ -16,22 +16,18 @@ MAX_WHOLE = 2**53
 
 
 def _settings(value: object) -> object:
-    """Only what JSON has, because settings are part of a cell's identity."""
+    """Only what JSON has, and as it gives it back: settings are part of a cell's identity."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise rule_broken("must be a table", remedy="e.g. { width = 64 }")
-    for key, inner in value.items():
-        text(key)
-        _json_value(inner)
-    return value
+    return {text(key): _json_value(inner) for key, inner in value.items()}
 
 
-def _json_value(value: object) -> None:
+def _json_value(value: object) -> object:
     if isinstance(value, list | tuple):
-        for inner in value:
-            _json_value(inner)
-    elif isinstance(value, dict):
-        _settings(value)
-    elif isinstance(value, str):
+        return [_json_value(inner) for inner in value]
+    if isinstance(value, dict):
+        return _settings(value)
+    if isinstance(value, str):
         text(value)
     elif isinstance(value, float) and not math.isfinite(value):
         raise rule_broken("must hold finite numbers", value, remedy="correct the value")
@@ -43,6 +39,7 @@ def _json_value(value: object) -> None:
             value,
             remedy="write it as text",
         )
+    return value
 
 
 Settings = Annotated[dict[str, Any], BeforeValidator(_settings)]

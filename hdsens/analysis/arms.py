@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from hdsens.defaults import OPTIMIZER_DEFAULTS
+
 Declared = Mapping[str, Any]
 HD_OPTIONS = ("hypergrad_lr", "rule", "transition", "lr_bounds")
 SAME_RESULT = ("foreach", "fused")  # how a step is computed, not what it gives
@@ -38,7 +40,7 @@ def unlike_baselines(cells: pd.DataFrame) -> Iterable[str]:
             matched = arms[name]["levels"].keys() & arms[base]["levels"].keys()
             own, other = (_options(arms[arm], given, matched) for arm in (name, base))
             for key in dict.fromkeys([*own, *other]):
-                here, there = own.get(key, "unstated"), other.get(key, "unstated")
+                here, there = (_value(options, key) for options in (own, other))
                 if here != there:
                     told = f"{key} {_told(here)}, its baseline's {_told(there)}"
                     yield f"arm {name} on {task}: {told}"
@@ -58,6 +60,12 @@ def _options(arm: Declared, given: Declared, matched: Container[str]) -> dict[st
         **levels,
     }
     return {key: v for key, v in options.items() if key not in (*HD_OPTIONS, *SAME_RESULT)}
+
+
+def _value(options: Mapping[str, Any], key: str) -> Any:
+    """What is stated, or what the optimizer does otherwise, where that is known."""
+    defaults = OPTIMIZER_DEFAULTS.get(options["optimizer"], {})
+    return options.get(key, defaults.get(key, "unstated"))
 
 
 def _levels(given: Sequence[Any]) -> Any:

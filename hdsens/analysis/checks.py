@@ -54,9 +54,7 @@ def texts(
     frame: pd.DataFrame, name: str, *, nullable: bool = False, kind: str = "cells"
 ) -> pd.Series[str]:
     """A column of text; one that is all null stays as it is."""
-    column = frame[name]
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.dtype.categories.dtype)
+    column = _values(frame, name)
     null = column.isna()
     if not null.all() and pd.api.types.infer_dtype(column, skipna=True) != "string":
         strange = next(v for v in column if not isinstance(v, str) and not _is_null(v))
@@ -70,13 +68,21 @@ def texts(
 
 def floats(frame: pd.DataFrame, name: str, kind: str = "cells") -> Floats:
     """A column of numbers, nulls as NaN."""
-    column = frame[name]
+    column = _values(frame, name)
     if column.isna().all():
         return np.full(len(column), np.nan)
     if pd.api.types.infer_dtype(column, skipna=True) not in _NUMBERS:
         strange = next(v for v in column if not _is_null(v))
         raise InputError(f"{kind}: column {name!r}", "must hold numbers", strange)
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _values(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """A column with the categories of a categorical one as its values."""
+    column = frame[name]
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    return pd.Series(column.to_numpy(), index=column.index)
 
 
 def _is_null(value: Any) -> bool:

@@ -22,11 +22,10 @@ from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Executor, Resources, Safeguards
 from hdsens.launch.work import unwritable
-from hdsens.packs import Pack
 from hdsens.store import Location, Status, Store, as_location, read_results
 from hdsens.study import Study
 from hdsens.training.check import check_study, examples_to_train, fetch_data
-from hdsens.training.choice import PathWish, check_path
+from hdsens.training.choice import check_path
 from hdsens.training.environment import resolve_device
 from hdsens.training.examples import forget_examples
 
@@ -104,10 +103,12 @@ def run(
     with _stopping_at_faults(store), Interrupts() as interrupts:
         if missing:
             with _open(executor, resources, address, safeguards, interrupts) as opened:
-                arranged = _arrange(store, study, missing, opened, pack_size, wish)
+                planned = store.planned()
+                fresh = [cell for cell in missing if cell.cell_id not in planned]
+                arranged = opened.arrange(study, fresh, pack_size, wish) if fresh else ()
                 store.begin(study, train_size)
                 store.write_run(provenance(executor, resources, study))
-                kept = store.plan([c for c in missing if c.cell_id in store.planned()], ())
+                kept = store.plan([cell for cell in missing if cell.cell_id in planned], ())
                 packs = store.plan(missing, arranged)
                 doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
                 with CellProgress(study.name, store.status(cells), len(missing)) as progress:
@@ -130,20 +131,6 @@ def _stopping_at_faults(store: Store) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(store, error) from error
-
-
-def _arrange(
-    store: Store,
-    study: Study,
-    cells: Sequence[Cell],
-    executor: Executor,
-    pack_size: int | None,
-    path: PathWish,
-) -> tuple[Pack, ...]:
-    """Packs of the cells that no earlier run planned; writes nothing."""
-    planned = store.planned()
-    fresh = [cell for cell in cells if cell.cell_id not in planned]
-    return executor.arrange(study, fresh, pack_size, path) if fresh else ()
 
 
 def _write_report(store: Store, *, anew: bool) -> Location:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hdsens.cells import Cell
+from hdsens.defaults import OPTIMIZER_DEFAULTS
 from hdsens.packs import Pack
-from hdsens.study import Arm, Study
+from hdsens.study import Arm, Study, Task
 from hdsens.training.choice import PathWish
 from hdsens.training.fusable import obstacle
 
@@ -21,7 +22,7 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
     pairs = [(arm, arms[arm.baseline]) for arm in study.arms if arm.baseline is not None]
     return (
         *_about_batches(cells, train_size),
-        *(note for arm, base in pairs for note in _about_pair(arm, base)),
+        *(note for arm, base in pairs for note in _about_pair(arm, base, study.task)),
         *(
             f"arm {arm.name!r} ({arm.optimizer}) names no baseline: no verdict compares it"
             for arm in study.arms
@@ -75,12 +76,17 @@ def _about_batches(cells: Sequence[Cell], train_size: int) -> list[str]:
     ]
 
 
-def _about_pair(arm: Arm, base: Arm) -> list[str]:
+def _about_pair(arm: Arm, base: Arm, task: Task) -> list[str]:
     thing = f"arm {arm.name!r} ({arm.optimizer}) is compared with {base.name!r} ({base.optimizer})"
     found = []
     if base.optimizer not in _BASES.get(arm.optimizer, (base.optimizer,)):
         found.append(f"{thing}, which follows another update rule")
-    different = _different(_stated(arm), _stated(base))
+    ours, theirs = _stated(arm), _stated(base)
+    values = {
+        name: (_value(arm, task, name), _value(base, task, name))
+        for name in sorted({*ours, *theirs})
+    }
+    different = [f"{name} = {a} here, {b} there" for name, (a, b) in values.items() if a != b]
     if different:
         found.append(f"{thing}, which has other settings: {', '.join(different)}")
     return found
@@ -91,9 +97,8 @@ def _stated(arm: Arm) -> dict[str, Any]:
     return {name: value for name, value in fixed.items() if name not in _HD_ONLY}
 
 
-def _different(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} = {ours.get(name, 'default')} here, {theirs.get(name, 'default')} there"
-        for name in sorted({*ours, *theirs})
-        if ours.get(name) != theirs.get(name)
-    ]
+def _value(arm: Arm, task: Task, name: str) -> Any:
+    """What is stated, or what the task gives or the optimizer does otherwise, where known."""
+    given = {"batch_size": task.batch_size, "weight_decay": task.weight_decay}
+    known = OPTIMIZER_DEFAULTS.get(arm.optimizer, {}) | given | _stated(arm)
+    return known.get(name, "default")

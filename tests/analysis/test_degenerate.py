@@ -37,6 +37,7 @@ NO_LOSS = {"train_loss": np.nan}
 OTHER = STUDY.assign(task="other", cell_id="other/" + STUDY["cell_id"])
 HD = STUDY["arm"] == "sgd_hd"
 READ = [name for name in STUDY if name not in ("study", "optimizer", "error", "valid_loss")]
+CATEGORIES = ("arm", "task", "baseline", "role", "outcome", "cell_id", "lr", "hypergrad_lr", "seed")
 LABELS = ("cell_id", "task", "arm", "baseline", "outcome", "finished_at", "steps")
 
 
@@ -67,7 +68,7 @@ FRAMES = {
     "a loss near the lowest number": STUDY.assign(train_loss=-1e308),
     "complex losses": STUDY.assign(train_loss=STUDY["train_loss"] + 0j),
     "twice the same": pd.concat([STUDY, STUDY]),
-    "categories": STUDY.astype(dict.fromkeys(("arm", "task", "outcome", "cell_id"), "category")),
+    "categories": STUDY.astype(dict.fromkeys(CATEGORIES, "category")),
     "arrow": STUDY.convert_dtypes(dtype_backend="pyarrow"),
     "nullable": STUDY.convert_dtypes(),
     "objects": STUDY.astype(object),

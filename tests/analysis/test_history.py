@@ -284,7 +284,9 @@ UNLIKE: dict[str, tuple[Change, str | None]] = {
         change_arm(0, settings={"weight_decay": 1e-3}), "weight_decay 0, its baseline's 0.001"),
     "clipping": (change_arm(1, clip_grad_norm=1.0), "clip_grad_norm 1, its baseline's 0"),
     "momentum": (
-        change_arm(1, settings={"momentum": 0.9}), "momentum 0.9, its baseline's unstated"),
+        change_arm(1, settings={"momentum": 0.9}), "momentum 0.9, its baseline's 0"),
+    "the optimizer's own": (
+        change_arm(1, settings={"momentum": 0, "dampening": 0.0, "nesterov": False}), None),
     "schedule": (change_arm(1, schedule="inv_sqrt"), "schedule inv_sqrt, its baseline's none"),
     "optimizer": (change_arm(1, optimizer="AdamHD"), "optimizer Adam, its baseline's SGD"),
     "options of HD": (

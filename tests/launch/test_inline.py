@@ -9,6 +9,7 @@ from tests_support import change
 
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.launch import Resources
+from hdsens.store import plan
 
 MEASURED = ["wall_s", "finished_at"]
 
@@ -45,6 +46,22 @@ def test_a_second_run_trains_nothing(small, tmp_path):
     assert len(before) == 1 + len(list((tmp_path / "parts").iterdir()))
     assert done.status.whole
     assert len(list((tmp_path / "runs").iterdir())) == 1  # nothing ran, nothing to tell
+
+
+def test_the_plan_is_read_as_often_for_one_missing_cell_as_for_all(small, tmp_path, monkeypatch):
+    train(small, tmp_path, pack_size=1)
+    read, reads = plan.read_plan_file, []
+    monkeypatch.setattr(plan, "read_plan_file", lambda *given: reads.append(given) or read(*given))
+    parts = sorted((tmp_path / "parts").glob("cells-*"))
+    assert len(parts) == 18
+    counts = []
+    for lost in (parts[:1], parts):
+        for part in lost:
+            part.unlink()
+        reads.clear()
+        assert train(small, tmp_path).status.whole
+        counts.append(len(reads))
+    assert 0 < counts[0] == counts[1]
 
 
 def test_a_page_that_is_older_than_the_results_is_written_again(small, tmp_path):

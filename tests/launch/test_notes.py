@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from click.testing import CliRunner
 from test_ray import write_toml
@@ -10,8 +12,10 @@ from tests_support import change
 from hdsens import InputError, Study
 from hdsens.cells import expand
 from hdsens.cli import cli
+from hdsens.defaults import OPTIMIZER_DEFAULTS
 from hdsens.launch.notes import notes
 from hdsens.training.check import check_study
+from hdsens.training.optimizers import optimizer_class
 
 
 def notes_of(data):
@@ -44,8 +48,35 @@ def test_a_baseline_with_other_settings(small):
     small["arms"][0]["schedule"] = "inv_sqrt"
     assert notes_of(small) == (
         "arm 'sgd_hd' (SGDHD) is compared with 'sgd' (SGD), which has other settings: "
-        "momentum = 0.9 here, default there, schedule = none here, inv_sqrt there",
+        "momentum = 0.9 here, 0.0 there, schedule = none here, inv_sqrt there",
     )
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_settings_that_say_what_holds_anyway_are_no_other_settings(small, side):
+    small["task"] |= {"batch_size": 10, "weight_decay": 1e-4}
+    given = {"batch_size": 10, "weight_decay": 1e-4}
+    small["arms"][side]["settings"] = {**given, "momentum": 0, "nesterov": False}
+    assert notes_of(small) == ()
+    for arm, optimizer in zip(small["arms"], ("Adam", "AdamHD"), strict=True):
+        arm |= {"optimizer": optimizer, "settings": {}}
+    small["arms"][side]["settings"] = {**given, "betas": [0.9, 0.999], "eps": 1e-8}
+    assert notes_of(small) == ()
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_DEFAULTS)
+def test_the_defaults_are_those_of_the_optimizer(name):
+    """All but what the task and the factors give, what makes it HD, and how a step is computed."""
+    others = {"self", "params", "lr", "weight_decay", "hypergrad_lr", "rule", "lr_bounds"}
+    others |= {"transition", "foreach", "fused", "capturable", "differentiable"}
+    given = inspect.signature(optimizer_class(name).__init__).parameters.values()
+    found = {p.name: p.default for p in given if p.name not in others}
+    known = dict(OPTIMIZER_DEFAULTS[name])
+    if name == "AdamW":  # torch has it in the name
+        assert known.pop("decoupled_weight_decay")
+    if "betas" in known:
+        known["betas"] = tuple(known["betas"])
+    assert found == known
 
 
 def test_plan_and_run_say_them(small, tmp_path):

@@ -54,7 +54,9 @@ def test_file_and_python_declare_the_same_study(tmp_path):
 
 
 def test_study_survives_json():
-    study = Study.from_dict({**_dict(), "protocol": {"pilot_seeds": [100]}})
+    told = {**_dict(), "protocol": {"pilot_seeds": [100]}}
+    told["arms"][0]["settings"] = {"betas": (0.9, 0.99)}  # a Python tuple comes back as a list
+    study = Study.from_dict(told)
     assert Study.from_dict(json.loads(study.model_dump_json())) == study
 
 
