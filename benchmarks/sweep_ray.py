@@ -27,7 +27,7 @@ from hdsens.study import Study
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.job import Job
-from hdsens.training.plain import train_cell
+from hdsens.training.plain import train_cells
 
 _WARM_UP = 3  # trials that pay for the actor, its imports and its data
 
@@ -49,7 +49,7 @@ class CellTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         with training_environment(torch.float32, 1):
-            record = train_cell(self.job, self.cells[self.number])
+            (record,) = train_cells(self.job, [self.cells[self.number]])
         return {"train_loss": record.train_loss, "done": True}
 
 
