@@ -136,7 +136,8 @@ class FusedRun:
     def update(self) -> Tensor:
         """Make one update of every cell; their minibatch losses before it `(n_live,)`."""
         self.step += 1
-        self.job.seed_step(self.cells[0].seed, self.step)
+        if self.job.has_own_code or not self.stack.is_fixed:
+            self.job.seed_step(self.cells[0].seed, self.step)
         losses, gradients = backward_cells(self.stack, self.batches.at(self.step))
         if self.rule is None:
             self.trained = tuple(gradients)

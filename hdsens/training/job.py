@@ -47,10 +47,11 @@ class Job:
         of a small step.
         """
         number = seed_for(seed, step, Purpose.FORWARD)
-        (seed_all if self._has_own_code else seed_torch)(number, self.device)
+        (seed_all if self.has_own_code else seed_torch)(number, self.device)
 
     @cached_property
-    def _has_own_code(self) -> bool:
+    def has_own_code(self) -> bool:
+        """Whether a person's own model, data or optimizer trains, which may draw from anything."""
         task, arms = self.study.task, self.study.arms
         return any(map(is_import_path, (task.model, task.data, *(arm.optimizer for arm in arms))))
 
