@@ -147,7 +147,7 @@ def _write_report(store: Store, *, anew: bool) -> Location:
 
 def _set_aside(store: Store) -> None:
     """Rename what is damaged, so that its cells train again."""
-    if not store.exists() and not any(map(store.place.entries, ("parts", "plan"))):
+    if not store.exists() and not store.has_parts_or_plan():
         return
     for damage in store.damage():
         for name in store.set_aside(damage):

@@ -31,7 +31,7 @@ from hdsens.store.compact import Compaction, compact
 from hdsens.store.documents import STUDY, read_runs, read_study, write_document, write_study
 from hdsens.store.parts import Kind, Part, list_parts, write_part
 from hdsens.store.place import Location, Place, as_location, place_of
-from hdsens.store.plan import add_to_plan, read_plan
+from hdsens.store.plan import add_to_plan, plan_names, read_plan
 from hdsens.store.rows import cells_rows, in_order, settled, traces_rows
 from hdsens.store.summary import COLUMNS, Status, Summary, summarise
 from hdsens.store.tables import cells_table, traces_table
@@ -160,6 +160,10 @@ class Store:
     def exists(self) -> bool:
         """Whether a run has begun here."""
         return self.place.entry(STUDY) is not None
+
+    def has_parts_or_plan(self) -> bool:
+        """Whether a run has written here, though study.json may be lost; not what others wrote."""
+        return self.part_count() > 0 or bool(plan_names(self.place))
 
     def study(self) -> tuple[Study, int]:
         """The current study and its number of training examples."""

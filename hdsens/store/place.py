@@ -292,7 +292,7 @@ def _checked(uri: str) -> str:
         raise InputError(thing, "must not hold credentials", remedy="put them into the environment")
     if parts.scheme not in SCHEMES:
         raise InputError(thing, "must begin with s3:// or gs://, or be a path", uri, remedy)
-    if not parts.netloc or not uri.isprintable() or ".." in parts.path.split("/"):
+    if not parts.hostname or not uri.isprintable() or ".." in parts.path.split("/"):
         raise InputError(thing, "must name a bucket and a folder in it", uri, remedy)
     return uri
 

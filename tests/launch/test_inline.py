@@ -184,6 +184,15 @@ def test_provenance_says_what_ran(small, tmp_path):
     assert {"run_id", "started_at", "git", "python", "platform", "cpu", "device"} <= set(ran)
 
 
+def test_files_of_others_in_a_new_results_folder_are_left_alone(small, tmp_path):
+    others = [tmp_path / n for n in ("parts/sales.parquet", "plan/b.parquet")]
+    for file in others:
+        file.parent.mkdir()
+        file.write_bytes(b"not of hdsens")
+    train(small, tmp_path)
+    assert [file.exists() for file in others] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

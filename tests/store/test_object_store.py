@@ -122,6 +122,10 @@ def test_a_run_compacts_and_uses_an_endpoint_that_the_uri_names(uri, server, sma
     [
         ("s3://", "results must name a bucket and a folder in it (got 's3://'); e.g. s3://bu"),
         ("s3:///x", "results must name a bucket and a folder in it (got 's3:///x'); e.g. s3://"),
+        (
+            "gs://anonymous@/x",
+            "results must name a bucket and a folder in it (got 'gs://anonymous@",
+        ),
         ("s3://bucket/../x", "results must name a bucket and a folder in it (got 's3://bucket/.."),
         ("s3://bucket/a\0b", "results must name a bucket and a folder in it (got 's3://bucket/a"),
         ("ftp://bucket/x", "results must begin with s3:// or gs://, or be a path (got 'ftp://b"),
