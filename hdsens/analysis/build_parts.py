@@ -19,7 +19,7 @@ from hdsens.analysis.claims import (
     zero_works,
 )
 from hdsens.analysis.holds import (
-    agree_exactly,
+    agree,
     best_elsewhere,
     few_alike,
     few_choices,
@@ -59,7 +59,7 @@ def _insensitivity(pair: Pair, primary: bool, margins: Margins) -> Part:
     decision = less_sensitive(pair.base, pair.hd, pair.gap, margins)
     gap = mean_interval(pair.gap)
     setting = pair.setting
-    alike = bool(agree_exactly(decision.effect).any())
+    alike = bool(agree(decision.effect).any())
     tested = (
         f"{_range(pair.levels)}, {_seeds(int(pair.paired.sum()), alike)}; G at lr ="
         f" {pair.hd_best_level:g}, baseline at lr = {pair.base_best_level:g}, {_paired(int(gap.n))}"
@@ -107,7 +107,7 @@ def _seeds(n: int, alike: bool = False) -> str:
 def _fewest(effect: Interval) -> str:
     """Say that one or two seeds hardly make intervals."""
     n = int(effect.n.min())
-    return f"; {_seeds(n, bool(agree_exactly(effect).any()))}" if n <= 2 else ""
+    return f"; {_seeds(n, bool(agree(effect).any()))}" if n <= 2 else ""
 
 
 def side_of(pair: Pair, margins: Margins) -> str:

@@ -21,7 +21,7 @@ Bools = NDArray[np.bool_]
 ALPHA = 0.05
 ONE_SIDED = 0.90  # a 90% interval has one-sided 95% bounds
 MIN_SEEDS_FOR_ZERO = 10
-MIN_SEEDS_ALIKE = 10  # that may support a part though they agree exactly
+MIN_SEEDS_ALIKE = 10  # that may support a part though they agree
 TOLERATED_DIVERGENCE = 0.05
 MOST_DRAWS = 8
 

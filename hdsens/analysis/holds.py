@@ -11,8 +11,10 @@ from hdsens.analysis.claims import MIN_SEEDS_ALIKE, MOST_DRAWS
 from hdsens.analysis.grid import levels_per_decade
 from hdsens.analysis.intervals import Floats, Interval
 from hdsens.analysis.pairs import WORKS_BELOW, Pair, numbers
-from hdsens.analysis.regret import ROUNDING
 from hdsens.analysis.tunability import ArmGrid
+
+NO_SPREAD = 1e-4
+"""Width of an interval of regret: a hundredth of the least margin, above float32's rounding."""
 
 
 def no_range(levels: Floats) -> Iterable[str]:
@@ -59,22 +61,22 @@ def without_result(seeds: NDArray[np.int64]) -> Iterable[str]:
 
 
 def few_alike(names: Sequence[str], effect: Interval) -> Iterable[str]:
-    """Seeds that agree exactly make the interval a point, however few they are.
+    """Seeds that agree make the interval a point, however few they are.
 
     That no seed of n differs leaves a share of 1 − 0.05^(1/n) that may (one-sided 95%): 78% for
     two, 26% for ten.
     """
-    alike = agree_exactly(effect)
+    alike = agree(effect)
     at = [name for name, same in zip(names, alike, strict=True) if same]
     if at:
         n = int(effect.n[alike].min())
-        yield f"{', '.join(at)}: {n} seeds agree exactly, and {MIN_SEEDS_ALIKE} are needed then"
+        yield f"{', '.join(at)}: {n} seeds agree, and {MIN_SEEDS_ALIKE} are needed then"
 
 
-def agree_exactly(effect: Interval) -> NDArray[np.bool_]:
-    """Tests, (n_tests,), in which fewer than ten seeds have no spread."""
+def agree(effect: Interval) -> NDArray[np.bool_]:
+    """Tests, (n_tests,), in which fewer than ten seeds have no spread but that of rounding."""
     few = (effect.n > 1) & (effect.n < MIN_SEEDS_ALIKE)
-    return np.asarray(few & (effect.upper - effect.lower <= ROUNDING))
+    return np.asarray(few & (effect.upper - effect.lower <= NO_SPREAD))
 
 
 def few_choices(grid: ArmGrid, base: ArmGrid, most: int) -> Iterable[str]:

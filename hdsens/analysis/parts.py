@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hdsens.analysis.claims import ALPHA, Decision
-from hdsens.analysis.holds import agree_exactly
+from hdsens.analysis.holds import agree
 from hdsens.analysis.intervals import Floats, holm
 
 
@@ -102,8 +102,8 @@ class Part:
         at, effect = self.p <= ALPHA, self.decision.effect
         names = [name for name, against in zip(self.names, at, strict=True) if against]
         told = ", ".join(names) if len(self.names) > 1 else self.tested
-        alike = at & agree_exactly(effect)
-        return f"{told}; {effect.n[alike].min()} seeds agree exactly" if alike.any() else told
+        alike = at & agree(effect)
+        return f"{told}; {effect.n[alike].min()} seeds agree" if alike.any() else told
 
 
 def adjust(parts: Sequence[Part]) -> list[Part]:
