@@ -187,8 +187,8 @@ class PlainRun:
             clip_grad_norm_(self.parameters, self.clip)
         try:
             self.optimizer.step()
-        except RuntimeError:  # torch refuses an lr that is infinite in the parameters' dtype
-            if self._lr_is_finite():
+        except RuntimeError as error:  # torch refuses an lr or step size too large for the dtype
+            if self._lr_is_finite() and "without overflow" not in str(error):
                 raise
             return None
         if not (self._lr_is_finite() and all_finite([p.detach() for p in self.parameters])):

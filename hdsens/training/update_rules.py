@@ -217,11 +217,12 @@ class AdamRule(UpdateRule):
     def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """With r = √(1 − β₂ᵗ), u_t is m_t / (√v_t + ε r) but for the factor r / (1 − β₁ᵗ)."""
         new1 = (1 - self.beta1).to(self.dtype).unsqueeze(1)
-        new2 = (1 - self.beta2).to(self.dtype).unsqueeze(1)
+        old2, new2 = (b.to(self.dtype).unsqueeze(1) for b in (self.beta2, 1 - self.beta2))
         floor = (self.eps * self._root()).to(self.dtype).unsqueeze(1)
         for x, first, second in zip(g, self.first, self.second, strict=True):
             first.lerp_(x, new1)
-            second.lerp_(x.square_(), new2)
+            # No lerp here: from a square that overflowed it would go to inf - inf.
+            second.mul_(old2).addcmul_(x.square_(), new2)
             torch.sqrt(second, out=x).add_(floor)
             torch.div(first, x, out=x)
         return g, self._last_scale()

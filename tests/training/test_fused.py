@@ -112,6 +112,16 @@ def test_a_pack_gives_what_the_plain_loop_gives(model, arms):
     assert {r.outcome for r in fused} == {"completed", "diverged"}
 
 
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_numbers_near_the_end_of_float32_diverge_at_the_same_step(rule):
+    """Squares of gradients overflow long before parameters do."""
+    arms = [arm("base", rule, (0.0, 1.0, 1e10, 1e20, 1e30, 1e39))]
+    fused, plain = both(declare(arms, "mlp", {"width": 8}, steps=12, dtype="float32"))
+    ends = [[(r.outcome, r.diverged_step) for r in records] for records in (fused, plain)]
+    assert ends[0] == ends[1]
+    assert {outcome for outcome, _ in ends[0]} == {"completed", "diverged"}
+
+
 @pytest.mark.parametrize("arms", [SGD_ARMS, ADAM_ARMS], ids=["sgd", "adam"])
 @pytest.mark.parametrize("model", MODELS)
 def test_weights_and_running_statistics_are_those_of_the_plain_loop(model, arms):

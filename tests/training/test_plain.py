@@ -224,6 +224,11 @@ class Doubled(nn.Module):
         return x * torch.tensor([10.0] * 5 + [-10.0] * 5, dtype=x.dtype)
 
 
+def test_an_lr_whose_bias_corrected_step_is_infinite_in_float32_has_diverged():
+    (record,) = train(study([arm("Adam", [3e38])], dtype="float32")).values()
+    assert (record.outcome, record.diverged_step) == ("diverged", 1)
+
+
 def test_steps_to_target_is_the_first_minibatch_at_or_below():
     data = study([arm("SGD", [0.0, 0.5])], trace={"points": 30, "evaluate": [1.0]})
     losses = {p.step: p.batch_loss for p in train(data)["SGD", 0.5, 0].trace}
