@@ -52,10 +52,10 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     Returns:
         A frame with the columns described in docs/results.md; failed cells are rows too, cells
         that never ran are not. `attrs["factors"]` names the factors, `attrs["expected"]` is the
-        number of cells of the study, which counts as long as the frame has its
-        `attrs["n_rows"]`, so no longer once you filter it; `attrs["protocol_history"]`,
-        `attrs["trained_as"]` and `attrs["task_settings"]` are what `verdict` and `join_cells`
-        check. Losses in nats; nulls are NaN.
+        number of cells of the study, with `all` also the others that are there, which counts as
+        long as the frame has its `attrs["n_rows"]`, so no longer once you filter it;
+        `attrs["protocol_history"]`, `attrs["trained_as"]` and `attrs["task_settings"]` are what
+        `verdict` and `join_cells` check. Losses in nats; nulls are NaN.
 
     Raises:
         InputError: not a results folder, or a damaged one.
@@ -70,7 +70,8 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     if all:
         current = pd.concat([current, _with_factors(rest, names)], ignore_index=True)
     current.attrs["factors"] = names
-    current.attrs["expected"], current.attrs["n_rows"] = len(expected), len(current)
+    current.attrs["expected"] = len(expected) + (len(rest) if all else 0)
+    current.attrs["n_rows"] = len(current)
     current.attrs["protocol_history"] = protocol_history(study, store.runs())
     current.attrs["trained_as"] = _trained_as(own, study)
     current.attrs["task_settings"] = {study.task.label: task_settings(study, train_size)}

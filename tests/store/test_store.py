@@ -10,6 +10,7 @@ from tests_support import change
 
 import hdsens
 from hdsens import Study, read_cells, read_traces
+from hdsens.analysis import accounting
 from hdsens.packs import pack_cells
 from hdsens.records import CellRecord, failure
 from hdsens.store import Store, read_results
@@ -120,7 +121,9 @@ def test_cells_of_an_earlier_version_of_the_study_do_not_show_up(store, small):
     assert (status.expected, status.completed, status.missing, status.other) == (18, 0, 18, 18)
     assert read_cells(store.folder).empty
     assert read_traces(store.folder).empty
-    assert len(read_cells(store.folder, all=True)) == 18
+    everything = read_cells(store.folder, all=True)
+    assert len(everything) == 18
+    assert accounting(everything).missing == 18  # what is there does not make up for it
     assert len(read_traces(store.folder, all=True)) == 36
 
 
