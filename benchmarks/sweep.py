@@ -160,7 +160,7 @@ def flops_per_cell(job: Job, cell: Cell, steps: int) -> float:
     """Arithmetic of the matrix products and convolutions of a cell, its evaluation included."""
     run = PlainRun(job, cell, job.fresh_model(cell.seed))
     with FlopCounterMode(display=False) as of_step:
-        run.backward(run.batches.at(1), 1)
+        run.backward(run.batches.at(1))
     with FlopCounterMode(display=False) as of_end:
         evaluate(run.model, job.examples.train)
         evaluate(run.model, job.examples.valid)
