@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hdsens import Study
+import pandas as pd
+
+from hdsens import Study, read_cells, read_traces, run
 from hdsens.cells import expand
 from hdsens.records import CellRecord, PackRecord, TracePoint
 
@@ -24,3 +26,18 @@ def pack(*records):
 
 def cells_of(data):
     return expand(Study.from_dict(data), N_TRAIN)
+
+
+def assert_grows_as_here(uri, small, here):
+    """A study in an object store gets one more level: no cell trains again, all as in a folder."""
+    small["arms"][0]["lr"].append(0.5)
+    finished = read_cells(uri).set_index("cell_id")["finished_at"]
+    assert run(Study.from_dict(small), uri, executor="inline").status.expected == 20
+    again = read_cells(uri).set_index("cell_id")["finished_at"]
+    assert again[finished.index].equals(finished)
+    run(Study.from_dict(small), here, executor="inline")
+    drop = ["wall_s", "finished_at", "pack_size"]
+    pd.testing.assert_frame_equal(
+        read_cells(uri).drop(columns=drop), read_cells(here).drop(columns=drop)
+    )
+    pd.testing.assert_frame_equal(read_traces(uri), read_traces(here))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
-from store_cases import N_TRAIN, cells_of, pack, record
+from store_cases import N_TRAIN, assert_grows_as_here, cells_of, pack, record
 
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.cli import cli
@@ -58,17 +58,7 @@ def test_a_study_runs_grows_and_is_read_in_an_object_store(uri, small, tmp_path,
     assert done.status.whole
     page = Store(uri).place.read("report.html").decode()
     assert page.lstrip().startswith("<!doctype html>")
-    small["arms"][0]["lr"].append(0.5)
-    finished = read_cells(uri).set_index("cell_id")["finished_at"]
-    assert run(Study.from_dict(small), uri, executor="inline").status.expected == 20
-    again = read_cells(uri).set_index("cell_id")["finished_at"]
-    assert again[finished.index].equals(finished)
-    run(Study.from_dict(small), tmp_path / "here", executor="inline")
-    drop = ["wall_s", "finished_at", "pack_size"]
-    pd.testing.assert_frame_equal(
-        read_cells(uri).drop(columns=drop), read_cells(tmp_path / "here").drop(columns=drop)
-    )
-    pd.testing.assert_frame_equal(read_traces(uri), read_traces(tmp_path / "here"))
+    assert_grows_as_here(uri, small, tmp_path / "here")
     assert len(read_results(uri).runs) == 2
     status = invoke("status", uri, "--check")
     assert status.return_value == 0
