@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from test_faults import cells_parts, children, start
 from test_inline import train
@@ -75,8 +76,12 @@ def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     _, err = run.communicate(timeout=150)
     assert run.returncode == 0, err
     assert "Traceback" not in err
-    assert begun < len(cells_parts(tmp_path)) == 9
+    assert begun < len(cells_parts(tmp_path))
     assert not Store(tmp_path / "out").damage()
+    # A worker may outlive its node for a moment, and write a part beside its pack's second trial.
+    rows = pd.concat(map(pd.read_parquet, cells_parts(tmp_path)))
+    values = rows[["cell_id", "outcome", "train_loss", "valid_loss", "lr_final"]]
+    assert len(values.drop_duplicates()) == rows["cell_id"].nunique() == 27
     small["task"]["model"] = "logreg"
     train(small, tmp_path / "alone", pack_size=3, path="plain")
     cells, alone = read_cells(tmp_path / "out"), read_cells(tmp_path / "alone")
