@@ -11,19 +11,19 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from benchmarks.sweep import LOADS, declare, describe_machine, per_cell
 from hdsens import Study, run
-from hdsens.cells import expand
+from hdsens.cells import Cell, expand
 from hdsens.launch import Resources
 from hdsens.training.check import examples_to_train
-from hdsens.training.environment import resolve_device, training_environment
+from hdsens.training.environment import resolve_device
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import train_fused
-from hdsens.training.job import Job
+from hdsens.training.pack import PackTraining
 
 STEPS = 100
 
@@ -31,7 +31,7 @@ STEPS = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024, 2048])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2**k for k in range(6, 13)])
     parser.add_argument("--studies", type=int, nargs="*", default=[100, 1_000, 10_000])
     arguments = parser.parse_args()
     print(describe_machine(resolve_device(arguments.device)))
@@ -52,13 +52,17 @@ def measure_pack(n_cells: int, device_name: str) -> tuple[float, float]:
     device = resolve_device(device_name)
     study = declare(LOADS[0], n_cells, steps=STEPS)
     cells = expand(study, examples_to_train(study.task))
-    with training_environment(torch.float32, 1):
-        job = Job(study, load_examples(study.task, device), device)
-        job.initial_loss(0)
-        seconds = min(per_cell(lambda: train_fused(job, cells), n_cells, device) for _ in range(2))
+    load_examples(study.task, device)
+    found = [per_cell(lambda: train(study, cells, device_name), n_cells, device) for _ in range(2)]
     if device.type == "cuda":
-        return seconds, float(torch.cuda.max_memory_allocated(device))
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+        return min(found), float(torch.cuda.max_memory_allocated(device))
+    return min(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def train(study: Study, cells: Sequence[Cell], device: str) -> None:
+    """The cells as one pack, as a worker trains it."""
+    records = list(PackTraining(study, cells, device, path="fused"))
+    assert all(record.outcome == "completed" for record in records)
 
 
 def measure_study(n_cells: int, device: str) -> float:

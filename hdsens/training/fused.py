@@ -13,7 +13,7 @@ from hdsens.cells import Cell
 from hdsens.records import CellRecord, Snapshot
 from hdsens.training.examples import Batches
 from hdsens.training.fusable import optimizer_of, rule_of
-from hdsens.training.job import Job, evaluation_steps, trace_steps
+from hdsens.training.job import EVALUATION_BATCH, Job, evaluation_steps, trace_steps
 from hdsens.training.ledger import Ledger, Pair, Window
 from hdsens.training.optimizers import inv_sqrt_factor
 from hdsens.training.snapshots import (
@@ -30,6 +30,26 @@ from hdsens.training.update_rules import UpdateRule
 
 WINDOW = 64
 """Most steps between two looks at what the cells did: a look waits for the device."""
+
+LARGEST_ARRAY = 32 << 20
+"""Bytes. glibc keeps no freed block that is larger, and its pages would come anew in every step."""
+
+
+def in_turns(job: Job, cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    """The cells of a pack, as many together as train best at a time: on a GPU all of them.
+
+    On a CPU neither the stacked weights of a layer nor the logits of an evaluation should be larger
+    than `LARGEST_ARRAY`. It depends on the model alone, so that a pack is the same everywhere.
+    """
+    if not cells:
+        return []
+    if job.device.type == "cuda":
+        return [cells]
+    weights = job.fresh_model(cells[0].seed).parameters()
+    item_size = getattr(torch, job.study.task.dtype).itemsize
+    largest = max([EVALUATION_BATCH * job.examples.n_classes, *(w.numel() for w in weights)])
+    size = max(1, LARGEST_ARRAY // (largest * item_size))
+    return [cells[start : start + size] for start in range(0, len(cells), size)]
 
 
 def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:

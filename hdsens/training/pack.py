@@ -15,7 +15,7 @@ from hdsens.records import CellRecord, PackRecord, Snapshot, failure
 from hdsens.study import Study
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import start_fused
+from hdsens.training.fused import in_turns, start_fused
 from hdsens.training.job import Job
 from hdsens.training.memory import out_of_memory
 from hdsens.training.plain import train_by_steps
@@ -34,7 +34,7 @@ class PackTraining:
         cells: the members, all of one seed and batch size.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; part of what makes two runs equal bit for bit.
-        path: `fused` trains them together, `plain` one after the other.
+        path: `fused` trains them together (in turns where they are many), `plain` one by one.
         snapshot: of these cells, or of more or fewer, to go on from; the rest start anew.
         keep: called between two steps with a snapshot, before the next step is made.
         keep_every_s: seconds between two such calls.
@@ -102,9 +102,10 @@ class PackTraining:
             yield from train_by_steps(job, rest, self._keeper, snapshot)
             return
         held = [c for c in rest if snapshot and c.cell_id in snapshot.cell_ids]
-        for group, start in ((held, snapshot), ([c for c in rest if c not in held], None)):
-            if group:
-                yield from _train_together(job, group, self._keeper, start)
+        if held:
+            yield from _train_together(job, held, self._keeper, snapshot)
+        for turn in in_turns(job, [c for c in rest if c not in held]):
+            yield from _train_together(job, turn, self._keeper, None)
 
     def record(self) -> PackRecord:
         """The records that are ready, in the order of the cells, with where and how long they ran.

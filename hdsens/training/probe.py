@@ -17,7 +17,7 @@ from hdsens.training.agreement import (
     norm,
 )
 from hdsens.training.examples import Batches, Split
-from hdsens.training.fused import FusedRun
+from hdsens.training.fused import FusedRun, in_turns
 from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.memory import memory_budget, out_of_memory
 from hdsens.training.plain import PlainRun
@@ -58,11 +58,12 @@ class Probe:
         if self._bytes_per_cell is None:
             self._bytes_per_cell = self._measure_bytes()
             self._compare()
-        if n_cells * self._bytes_per_cell > memory_budget(self.job.device, self.threads):
+        turn = in_turns(self.job, self.cells[:n_cells])[0]
+        if len(turn) * self._bytes_per_cell > memory_budget(self.job.device, self.threads):
             return None
         try:
-            run = FusedRun(self.job, self.cells[:n_cells])
-            return self._best(lambda step: run.update()) / n_cells
+            run = FusedRun(self.job, turn)
+            return self._best(lambda step: run.update()) / len(turn)
         except Exception as error:
             if out_of_memory(error):
                 return None

@@ -18,12 +18,13 @@ import torch
 from hdsens.cells import expand
 from hdsens.packs import pack_cells
 from hdsens.study import Study
+from hdsens.training import fused as fused_path
 from hdsens.training.check import examples_to_train
 from hdsens.training.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import FusedRun, train_fused
-from hdsens.training.job import Job
+from hdsens.training.fused import FusedRun, in_turns, train_fused
+from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.pack import PackTraining
 from hdsens.training.plain import PlainRun, train_cells
 
@@ -334,6 +335,26 @@ def test_what_a_model_draws_from_any_generator_follows_seed_and_step_alone():
     assert_equal(list(PackTraining(study, cells_of(study)[2:], "cpu", 1, "fused")), plain[2:])
     losses = [point.batch_loss for point in fused[0].trace]  # at lr = 0
     assert len(set(losses)) == len(losses)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "sizes"),
+    [
+        ("logreg", {}, [3, 3, 1]),
+        ("mlp", {"width": 200}, [1] * 7),
+    ],  # by logits; by 200 x 200 weights
+)
+def test_a_pack_too_large_for_the_c_library_to_keep_its_arrays_trains_in_turns(
+    model, settings, sizes, monkeypatch
+):
+    monkeypatch.setattr(fused_path, "LARGEST_ARRAY", 3 * 8 * EVALUATION_BATCH * 10 + 8)
+    levels = [0.0, 1e-3, 0.01, 0.03, 0.1, 0.3, 1e300]
+    study = declare([arm("sgd", "SGD", levels)], model, settings, steps=20)
+    turns = in_turns(open_job(study), cells_of(study))
+    assert [len(turn) for turn in turns] == sizes
+    assert [cell for turn in turns for cell in turn] == list(cells_of(study))
+    fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)
+    assert_equal(sorted(fused, key=lambda r: r.cell.factors["lr"]), plain)
 
 
 @pytest.mark.parametrize("times", [1, 3])

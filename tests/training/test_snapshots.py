@@ -13,6 +13,8 @@ from test_fused import ADAM_ARMS, NESTEROV, SGD_ARMS, arm, assert_equal, cells_o
 
 from hdsens.records import Snapshot
 from hdsens.tasks.data import load_data
+from hdsens.training import fused
+from hdsens.training.job import EVALUATION_BATCH
 from hdsens.training.pack import PackTraining
 
 STEPS = 70  # more than a look's window
@@ -60,6 +62,18 @@ def test_a_fused_pack_goes_on_bit_for_bit(case):
     )  # fmt: skip
     whole, snapshots = interrupted_at(study, "fused", (0, 0.37, 0.8))
     assert snapshots[-1].step > STEPS // 2
+    for snapshot in snapshots:
+        assert train(study, "fused", snapshot) == whole
+
+
+def test_a_pack_in_turns_goes_on_bit_for_bit(monkeypatch):
+    monkeypatch.setattr(
+        fused, "LARGEST_ARRAY", 3 * 4 * EVALUATION_BATCH * 10
+    )  # float32, 10 classes
+    study = declare(SGD_ARMS, "mlp", {"width": 8}, steps=20, dtype="float32")
+    whole, snapshots = interrupted_at(study, "fused", (0, 0.3, 0.5, 0.8, 1))
+    assert {len(snapshot.cell_ids) for snapshot in snapshots} <= {1, 2, 3}
+    assert len(whole) == len(cells_of(study)) > 3 * 3
     for snapshot in snapshots:
         assert train(study, "fused", snapshot) == whole
 
