@@ -4,7 +4,8 @@ Run ``python -m benchmarks.sweep`` (JAX joins when it is installed). All contend
 cells of one seed: SGD with Nesterov momentum and hypergradient descent on MNIST, minibatch 128, one
 full evaluation at the end, one CPU thread or one GPU. Rounds are interleaved; a ratio is the median
 over rounds of the ratio within a round. Ray's number is the time between two trials' ends once its
-actor is up; JAX's leaves compilation out and states it apart.
+actor is up, for trials of the plain loop and for trials that read through a ``DataLoader``; JAX's
+leaves compilation out and states it apart.
 """
 
 from __future__ import annotations
@@ -117,7 +118,11 @@ def measure(
         ),
     }
     if ray_trials:
-        contenders["ray"] = lambda: sweep_ray.seconds_per_cell(study, cells[:ray_trials], device)
+        some = cells[:ray_trials]
+        contenders["ray"] = lambda: sweep_ray.seconds_per_cell(study, some, device)
+        contenders["ray, loader"] = lambda: sweep_ray.seconds_per_cell(
+            study, some, device, sweep_ray.LoaderTrial
+        )
     note = ""
     if sweep_jax.AVAILABLE and load.model in ("logreg", "mlp"):
         program, compile_s = sweep_jax.program(job, cells)
@@ -128,13 +133,13 @@ def measure(
     flops = flops_per_cell(job, cells[0], load.steps)
     print(f"\n{load.name}: {n_cells} cells x {load.steps} steps, {rounds} rounds{note}")
     print(f"measured choice: {chosen.path}, packs of {len(chosen.cells)}")
-    print(f"{'':8}{'s a cell':>10}{'range':>18}{'pack is faster':>16}{'of peak':>9}")
+    print(f"{'':12}{'s a cell':>10}{'range':>18}{'pack is faster':>16}{'of peak':>9}")
     for name, values in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(values, seconds["pack"], strict=True))
         middle = statistics.median(values)
         spread = f"{min(values):.4f}-{max(values):.4f}"
         share = flops / middle / peak
-        print(f"{name:8}{middle:10.4f}{spread:>18}{ratio:15.2f}x{share:9.0%}")
+        print(f"{name:12}{middle:10.4f}{spread:>18}{ratio:15.2f}x{share:9.0%}")
 
 
 def interleaved(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

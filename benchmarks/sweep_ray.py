@@ -21,12 +21,16 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import ray
 import torch
 from ray import tune
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from hdsens.cells import Cell
 from hdsens.study import Study
 from hdsens.training.environment import training_environment
-from hdsens.training.examples import load_examples
-from hdsens.training.job import Job
+from hdsens.training.examples import Split, load_examples
+from hdsens.training.job import EVALUATION_BATCH, Job
+from hdsens.training.optimizers import build_optimizer
 from hdsens.training.plain import train_cells
 
 _WARM_UP = 3  # trials that pay for the actor, its imports and its data
@@ -53,6 +57,43 @@ class CellTrial(tune.Trainable):
         return {"train_loss": record.train_loss, "done": True}
 
 
+class LoaderTrial(CellTrial):
+    """The same, its examples through a `DataLoader`, as in the guides of torch and Ray."""
+
+    def step(self) -> dict[str, Any]:
+        with training_environment(torch.float32, 1):
+            cell, study, examples = self.cells[self.number], self.job.study, self.job.examples
+            model = self.job.fresh_model(cell.seed)
+            weights = list(model.parameters())
+            optimizer = build_optimizer(weights, study.arm(cell.arm), study.task, cell.factors)
+            model.train()
+            for _, (inputs, targets) in zip(
+                range(cell.steps),
+                _loader(examples.train, cell.batch_size, shuffle=True),
+                strict=False,
+            ):
+                optimizer.zero_grad()
+                functional.cross_entropy(model(inputs), targets).backward()
+                optimizer.step()
+            losses = [_loss(model, split) for split in (examples.train, examples.valid)]
+        return {"train_loss": losses[0], "done": True}
+
+
+def _loader(
+    split: Split, batch_size: int, *, shuffle: bool
+) -> DataLoader[tuple[torch.Tensor, ...]]:
+    return DataLoader(TensorDataset(split.inputs, split.targets), batch_size, shuffle=shuffle)
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, split: Split) -> float:
+    model.eval()
+    total = 0.0
+    for inputs, targets in _loader(split, EVALUATION_BATCH, shuffle=False):
+        total += functional.cross_entropy(model(inputs), targets, reduction="sum").item()
+    return total / len(split.targets)
+
+
 class _Clock(tune.Callback):
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -64,12 +105,14 @@ class _Clock(tune.Callback):
         self.ends.append(time.perf_counter())
 
 
-def seconds_per_cell(study: Study, cells: Sequence[Cell], device: torch.device) -> float:
+def seconds_per_cell(
+    study: Study, cells: Sequence[Cell], device: torch.device, trial: type[CellTrial] = CellTrial
+) -> float:
     """Median time between two trials' ends on one CPU, the first ones left out."""
     if not ray.is_initialized():
         ray.init("local", num_cpus=1, log_to_driver=False, logging_level="ERROR")
     clock = _Clock()
-    trainable = tune.with_parameters(CellTrial, study=study, cells=cells, device=str(device))
+    trainable = tune.with_parameters(trial, study=study, cells=cells, device=str(device))
     gpus = 1.0 if device.type == "cuda" else 0.0
     with tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
