@@ -18,8 +18,12 @@ from hdsens.tasks.models import build_model
 from hdsens.training.examples import Examples, Split
 from hdsens.training.randomness import Purpose, seed_all, seed_for, seed_torch
 
-EVALUATION_BATCH = 512
-"""Examples at once: the same on both paths, for models with batch statistics or noise in eval."""
+EVALUATION_BATCH = 128
+"""Examples at once: the same on both paths, for models with batch statistics or noise in eval.
+
+With 512 a small CNN's activations are blocks that glibc returns to the system whenever they are
+free: an evaluation then takes 1.7 times as long (docs/speed.md).
+"""
 
 
 @dataclass(frozen=True)
