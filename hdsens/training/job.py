@@ -22,7 +22,7 @@ EVALUATION_BATCH = 128
 """Examples at once: the same on both paths, for models with batch statistics or noise in eval.
 
 With 512 a small CNN's activations are blocks that glibc returns to the system whenever they are
-free: an evaluation then takes 1.7 times as long (docs/speed.md).
+free: with one evaluation an epoch a cell then takes 1.7 times as long (docs/speed.md).
 """
 
 

@@ -101,10 +101,11 @@ class PackTraining:
         if self._path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
             yield from train_by_steps(job, rest, self._keeper, snapshot)
             return
-        held = [c for c in rest if snapshot and c.cell_id in snapshot.cell_ids]
+        kept = frozenset(snapshot.cell_ids if snapshot else ())
+        held = [cell for cell in rest if cell.cell_id in kept]
         if held:
             yield from _train_together(job, held, self._keeper, snapshot)
-        for turn in in_turns(job, [c for c in rest if c not in held]):
+        for turn in in_turns(job, [cell for cell in rest if cell.cell_id not in kept]):
             yield from _train_together(job, turn, self._keeper, None)
 
     def record(self) -> PackRecord:

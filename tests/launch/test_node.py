@@ -78,8 +78,9 @@ def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     assert "Traceback" not in err
     assert begun < len(cells_parts(tmp_path))
     assert not Store(tmp_path / "out").damage()
-    # A worker may outlive its node for a moment, and write a part beside its pack's second trial.
+    # A worker may outlive its node for a moment, and write cells beside its pack's second trial.
     rows = pd.concat(map(pd.read_parquet, cells_parts(tmp_path)))
+    assert len(rows) <= 27 + 3
     values = rows[["cell_id", "outcome", "train_loss", "valid_loss", "lr_final"]]
     assert len(values.drop_duplicates()) == rows["cell_id"].nunique() == 27
     small["task"]["model"] = "logreg"

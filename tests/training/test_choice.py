@@ -8,10 +8,15 @@ import torch
 from hdsens.cells import expand
 from hdsens.errors import InputError
 from hdsens.study import Study
+from hdsens.training import fused
+from hdsens.training import probe as probe_module
 from hdsens.training.check import examples_to_train
 from hdsens.training.choice import check_path, choose_packs
 from hdsens.training.dry_run import explain_layers
+from hdsens.training.examples import load_examples
 from hdsens.training.fusable import obstacle
+from hdsens.training.job import EVALUATION_BATCH, Job
+from hdsens.training.probe import Probe
 
 
 def declare(arms, model="logreg", seeds=1):
@@ -74,6 +79,18 @@ def test_a_fixed_size_holds_and_plain_fuses_nothing():
     assert shapes(packs) == [("plain", 4), ("plain", 4)]
     fused = choose_packs(study, cells_of(study), "cpu", 1, 4, "fused")
     assert shapes(fused) == [("fused", 3), ("fused", 4), ("plain", 1)]
+
+
+def test_only_a_turn_of_a_pack_need_fit_into_memory(monkeypatch):
+    study = declare([{"name": "sgd", "optimizer": "SGD", "lr": [0.01 * i for i in range(7)]}])
+    device = torch.device("cpu")
+    job = Job(study, load_examples(study.task, device), device)
+    probe = Probe(job, cells_of(study), 1)
+    assert probe.fused_seconds(7) > 0
+    monkeypatch.setattr(probe_module, "memory_budget", lambda *_: 3.5 * probe._bytes_per_cell)
+    assert probe.fused_seconds(7) is None
+    monkeypatch.setattr(fused, "LARGEST_ARRAY", 3 * 4 * EVALUATION_BATCH * 10)  # turns of 3 cells
+    assert probe.fused_seconds(7) > 0
 
 
 def test_measuring_packs_every_cell_once():

@@ -339,10 +339,8 @@ def test_what_a_model_draws_from_any_generator_follows_seed_and_step_alone():
 
 @pytest.mark.parametrize(
     ("model", "settings", "sizes"),
-    [
-        ("logreg", {}, [3, 3, 1]),
-        ("mlp", {"width": 200}, [1] * 7),
-    ],  # by logits; by 200 x 200 weights
+    [("logreg", {}, [3, 3, 1]), ("mlp", {"width": 200}, [1] * 7)],
+    ids=["by logits", "by weights of 200 x 200"],
 )
 def test_a_pack_too_large_for_the_c_library_to_keep_its_arrays_trains_in_turns(
     model, settings, sizes, monkeypatch

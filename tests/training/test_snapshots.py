@@ -67,9 +67,8 @@ def test_a_fused_pack_goes_on_bit_for_bit(case):
 
 
 def test_a_pack_in_turns_goes_on_bit_for_bit(monkeypatch):
-    monkeypatch.setattr(
-        fused, "LARGEST_ARRAY", 3 * 4 * EVALUATION_BATCH * 10
-    )  # float32, 10 classes
+    float32, classes = 4, 10
+    monkeypatch.setattr(fused, "LARGEST_ARRAY", 3 * float32 * EVALUATION_BATCH * classes)
     study = declare(SGD_ARMS, "mlp", {"width": 8}, steps=20, dtype="float32")
     whole, snapshots = interrupted_at(study, "fused", (0, 0.3, 0.5, 0.8, 1))
     assert {len(snapshot.cell_ids) for snapshot in snapshots} <= {1, 2, 3}
