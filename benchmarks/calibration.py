@@ -29,12 +29,8 @@ from benchmarks.simulated_studies import (
     decide_simulated,
     joint,
 )
-from hdsens.analysis.intervals import (
-    Floats,
-    clopper_pearson,
-    mean_interval,
-    median_interval,
-)
+from hdsens.analysis.arrays import Floats
+from hdsens.analysis.measures.intervals import clopper_pearson, mean_interval, median_interval
 
 HEAD = """# Calibration of intervals and verdicts
 

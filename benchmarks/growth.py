@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.sweep import LOADS, declare, describe_machine, per_cell
 from hdsens import Study, run
-from hdsens.cells import Cell, expand
 from hdsens.launch import Resources
+from hdsens.study.cells import Cell, expand
 from hdsens.training.check import examples_to_train
 from hdsens.training.environment import resolve_device
 from hdsens.training.examples import load_examples

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdsens.cells import expand
 from hdsens.report import write_report
 from hdsens.store import Results
 from hdsens.study import Study
+from hdsens.study.cells import expand
 
 GRIDS = {1_000: (6, 4), 10_000: (13, 23), 100_000: (40, 80)}
 """Cells, about -> nonzero levels of lr, levels of hypergrad_lr."""

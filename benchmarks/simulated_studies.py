@@ -3,7 +3,8 @@
 A study is a base arm and an HD arm over lr = 0 and 13 half-decades, with pilot seeds; the HD arm
 has one hypergrad_lr, or a ladder of them. Its mean regret at each level is given; noise comes on
 top, in part shared by all arms (common random numbers). Everything is decided by
-`hdsens.analysis.claims`, thousands of studies at once; `cells_of` gives the same studies as frames.
+`hdsens.analysis.claims.decisions`, thousands of studies at once; `cells_of` gives the same studies
+as frames.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis.claims import (
+from hdsens.analysis.arrays import Floats
+from hdsens.analysis.claims.decisions import (
     ALPHA,
     Decision,
     Margins,
@@ -24,9 +26,9 @@ from hdsens.analysis.claims import (
     not_harder_to_tune,
     zero_works,
 )
-from hdsens.analysis.intervals import Floats, holm
-from hdsens.analysis.regret import normalised_regret
-from hdsens.analysis.tunability import equal_pools, expected_best
+from hdsens.analysis.measures.intervals import holm
+from hdsens.analysis.measures.regret import normalised_regret
+from hdsens.analysis.measures.tunability import equal_pools, expected_best
 
 L0, BEST = 2.3, 0.3
 N_LEVELS, N_PILOT = 13, 3

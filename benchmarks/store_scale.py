@@ -50,9 +50,9 @@ def write(folder: str, cells: int) -> str:
     import numpy as np
 
     from hdsens import Study
-    from hdsens.cells import expand
     from hdsens.records import CellRecord, PackRecord, TracePoint
     from hdsens.store import Store
+    from hdsens.study.cells import expand
 
     model = Study.from_dict(study(cells))
     store = Store(folder)

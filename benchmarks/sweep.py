@@ -24,16 +24,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import sweep_jax, sweep_ray
-from hdsens.cells import Cell, expand
 from hdsens.study import Study
+from hdsens.study.cells import Cell, expand
 from hdsens.training.check import examples_to_train
-from hdsens.training.choice import choose_packs
+from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import train_fused
+from hdsens.training.fused.products import product
+from hdsens.training.fused.run import train_fused
 from hdsens.training.job import Job, evaluate
 from hdsens.training.plain import PlainRun, train_cells
-from hdsens.training.products import product
 
 
 @dataclass(frozen=True)

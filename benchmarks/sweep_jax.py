@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hdsens.cells import Cell
+from hdsens.study.cells import Cell
 from hdsens.training.examples import Split
 from hdsens.training.job import Job
 from hdsens.training.randomness import epoch_order

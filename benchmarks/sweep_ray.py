@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from hdsens.cells import Cell
 from hdsens.study import Study
+from hdsens.study.cells import Cell
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import Split, load_examples
 from hdsens.training.job import EVALUATION_BATCH, Job

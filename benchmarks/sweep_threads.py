@@ -16,11 +16,11 @@ from multiprocessing.pool import Pool
 import torch
 
 from benchmarks.sweep import LOADS, Load, declare, describe_machine
-from hdsens.cells import expand
+from hdsens.study.cells import expand
 from hdsens.training.check import examples_to_train
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import train_fused
+from hdsens.training.fused.run import train_fused
 from hdsens.training.job import Job
 
 DEVICE = torch.device("cpu")

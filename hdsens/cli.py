@@ -17,8 +17,8 @@ from hdsens.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hdsens.cells import Cell
     from hdsens.store import Store
+    from hdsens.study.cells import Cell
 
 
 class _Location(click.ParamType):  # type: ignore[type-arg] # generic only in newest click
@@ -362,7 +362,7 @@ def new(file: Path) -> None:
     Example:
       hdsens new mine.toml
     """
-    from hdsens.starter import write_starter
+    from hdsens.study.starter import write_starter
 
     write_starter(file)
     click.echo(f"wrote {file}; now: hdsens run {file}")

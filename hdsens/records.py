@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hdsens.cells import Cell
 from hdsens.errors import describe
+from hdsens.study.cells import Cell
 
 Outcome = Literal["completed", "diverged", "failed"]
 

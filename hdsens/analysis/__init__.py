@@ -1,17 +1,17 @@
 """Results in, measures out: frames of cells to tables, with numpy, scipy and pandas alone."""
 
-from hdsens.analysis.accounting import Accounting, accounting
-from hdsens.analysis.claims import Margins
-from hdsens.analysis.cross_task import cross_task_table
-from hdsens.analysis.frames import against, cells_at, join_cells
-from hdsens.analysis.importance import importance
-from hdsens.analysis.protocol import Protocol
-from hdsens.analysis.regret import regret_table
-from hdsens.analysis.sensitivity import sensitivity_table
-from hdsens.analysis.steps import steps_to_target_table
-from hdsens.analysis.trajectory import trajectory_table
-from hdsens.analysis.tunability import tunability_curve
-from hdsens.analysis.verdict import Verdict, verdict
+from hdsens.analysis.claims.decisions import Margins
+from hdsens.analysis.claims.protocol import Protocol
+from hdsens.analysis.claims.verdict import Verdict, verdict
+from hdsens.analysis.measures.cross_task import cross_task_table
+from hdsens.analysis.measures.importance import importance
+from hdsens.analysis.measures.regret import regret_table
+from hdsens.analysis.measures.sensitivity import sensitivity_table
+from hdsens.analysis.measures.steps import steps_to_target_table
+from hdsens.analysis.measures.trajectory import trajectory_table
+from hdsens.analysis.measures.tunability import tunability_curve
+from hdsens.analysis.panel.accounting import Accounting, accounting
+from hdsens.analysis.panel.join import against, cells_at, join_cells
 
 __all__ = [
     "Accounting",

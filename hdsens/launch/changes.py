@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
 from hdsens.store import Store
 from hdsens.study import Study
+from hdsens.study.cells import Cell, expand
 
 MAX_LINES = 20
 _MAX_VALUE = 60

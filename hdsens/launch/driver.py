@@ -11,21 +11,22 @@ from pathlib import Path
 
 import click
 
-from hdsens.cells import Cell, expand
 from hdsens.errors import InputError
-from hdsens.launch.address import prepare
 from hdsens.launch.changes import explain_changes
+from hdsens.launch.executor import Executor
 from hdsens.launch.inline import inline_executor
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.notes import notes, notes_on_plan
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
-from hdsens.launch.resources import Executor, Resources, Safeguards
+from hdsens.launch.ray.address import prepare
+from hdsens.launch.resources import Resources, Safeguards
 from hdsens.launch.work import unwritable
 from hdsens.store import Location, Status, Store, as_location, read_results
 from hdsens.study import Study
+from hdsens.study.cells import Cell, expand
 from hdsens.training.check import check_study, examples_to_train, fetch_data
-from hdsens.training.choice import check_path
+from hdsens.training.choosing.choice import check_path
 from hdsens.training.environment import resolve_device
 from hdsens.training.examples import forget_examples
 
@@ -172,7 +173,7 @@ def _open(
     if executor == "inline":
         return inline_executor(resources, safeguards, interrupts)
     prepare(address)
-    from hdsens.launch.ray_tune import ray_executor  # seconds to import
+    from hdsens.launch.ray.tune import ray_executor  # seconds to import
 
     return ray_executor(resources, address, safeguards, interrupts)
 

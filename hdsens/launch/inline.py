@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hdsens.cells import Cell
+from hdsens.launch.executor import Executor
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.progress import CellProgress
-from hdsens.launch.resources import Executor, Resources, Safeguards
+from hdsens.launch.resources import Resources, Safeguards
 from hdsens.launch.work import PackWork
-from hdsens.packs import Pack
 from hdsens.store import Store
 from hdsens.study import Study
-from hdsens.training.choice import PathWish, choose_packs
+from hdsens.study.cells import Cell
+from hdsens.study.packs import Pack
+from hdsens.training.choosing.choice import PathWish, choose_packs
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hdsens.cells import Cell
-from hdsens.defaults import OPTIMIZER_DEFAULTS
-from hdsens.packs import Pack
 from hdsens.study import Arm, Study, Task
-from hdsens.training.choice import PathWish
-from hdsens.training.fusable import obstacle
+from hdsens.study.cells import Cell
+from hdsens.study.optimizers import OPTIMIZER_DEFAULTS
+from hdsens.study.packs import Pack
+from hdsens.training.choosing.choice import PathWish
+from hdsens.training.fused.fusable import obstacle
 
 _BASES = {"SGDHD": ("SGD", "SGDHD"), "AdamHD": ("Adam", "AdamW", "AdamHD")}
 _HD_ONLY = {"rule", "lr_bounds", "transition", "decoupled_weight_decay"}

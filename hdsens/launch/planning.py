@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 
 import hdsens.optim
-from hdsens.cells import Cell, expand, grid
 from hdsens.errors import InputError
 from hdsens.launch.changes import explain_changes
 from hdsens.launch.notes import notes
-from hdsens.packs import pack_cells
 from hdsens.store import Location, Store
 from hdsens.study import Arm, Study
+from hdsens.study.cells import Cell, expand, grid
+from hdsens.study.packs import pack_cells
 from hdsens.tasks import data_names, model_names
 from hdsens.training.check import check_study, examples_to_train
-from hdsens.training.dry_run import explain_layers
-from hdsens.training.fusable import obstacle
+from hdsens.training.choosing.dry_run import explain_layers
+from hdsens.training.fused.fusable import obstacle
 from hdsens.training.optimizers import trains_any_model
 
 _POINTS_SHOWN = 1000

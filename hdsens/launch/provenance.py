@@ -15,7 +15,7 @@ from typing import Any
 
 import hdsens
 from hdsens.launch.resources import Resources
-from hdsens.store.history import declaration
+from hdsens.store.declared import declaration
 from hdsens.study import Study
 
 _PACKAGES = (

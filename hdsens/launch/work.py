@@ -9,11 +9,11 @@ import torch
 
 from hdsens.errors import StoppedError
 from hdsens.launch.resources import Resources, Safeguards
-from hdsens.packs import Pack
 from hdsens.records import CellRecord, Snapshot
 from hdsens.store import Store
 from hdsens.store.checkpoints import delete_checkpoint, find_checkpoint, write_checkpoint
 from hdsens.study import Study
+from hdsens.study.packs import Pack
 from hdsens.training.pack import PackTraining
 from hdsens.version import __version__
 

@@ -10,19 +10,13 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 
-from hdsens.analysis import Verdict
-from hdsens.report.drawings import (
-    Drawing,
-    curve_drawings,
-    heatmap_drawings,
-    path_drawings,
-)
-from hdsens.report.evidence import Evidence, gather
-from hdsens.report.families import Family
-from hdsens.report.figure import style
-from hdsens.report.palette import PRINT
-from hdsens.report.points import EXTRA
-from hdsens.report.side_drawings import SIDES
+from hdsens.analysis.panel.families import Family
+from hdsens.report.drawing.canvas import style
+from hdsens.report.drawing.drawings import Drawing, curve_drawings, heatmap_drawings, path_drawings
+from hdsens.report.drawing.palette import PRINT
+from hdsens.report.drawing.side_drawings import SIDES
+from hdsens.report.evidence.gather import Evidence, gather
+from hdsens.report.evidence.tables import tables
 from hdsens.store import Results
 
 FORMATS = ("svg", "png", "pdf")
@@ -82,20 +76,6 @@ def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
             markdown.write_text(as_markdown(frame), encoding="utf-8")
             paths += [csv, markdown]
     return tuple(paths)
-
-
-def tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Tables of a study by name, as the analysis gives them."""
-    found = {
-        "regret": evidence.points.drop(columns=[*EXTRA, "value"]),
-        "sensitivity": evidence.sensitivity,
-        "tunability": evidence.tuning,
-        "importance": evidence.importance,
-        **{f"steps_to_{target}": table for target, table in evidence.steps.items()},
-    }
-    if isinstance(evidence.judged, Verdict):
-        found["verdict"] = evidence.judged.parts
-    return found
 
 
 def as_markdown(frame: pd.DataFrame) -> str:

@@ -1,9 +1,9 @@
 """Where results live: `Store` writes and reads the folder, `read_*` give it as frames."""
 
 from hdsens.store.check import Damage
-from hdsens.store.folder import Store
 from hdsens.store.frames import Results, read_cells, read_results, read_traces
 from hdsens.store.place import Location, as_location
+from hdsens.store.store import Store
 from hdsens.store.summary import Status, Summary
 
 __all__ = [

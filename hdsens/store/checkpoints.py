@@ -19,9 +19,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from hdsens.packs import hash_of_ids
 from hdsens.records import Snapshot
 from hdsens.store.place import Place
+from hdsens.study.packs import hash_of_ids
 
 FOLDER = "checkpoints"
 MAX_HEADER = 100_000_000

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hdsens.packs import hash_of_ids
 from hdsens.store.parts import (
     Label,
     Part,
@@ -30,6 +29,7 @@ from hdsens.store.parts import (
 )
 from hdsens.store.place import Place
 from hdsens.store.rows import first_rows, lost_traces, owned, settled, traces_of
+from hdsens.study.packs import hash_of_ids
 
 MAX_CELLS = 50_000
 MAX_TRACE_ROWS = 2_000_000

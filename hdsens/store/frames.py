@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hdsens.cells import Cell, expand
 from hdsens.notebook import html_table
-from hdsens.store.folder import Store
-from hdsens.store.history import protocol_history, task_settings
+from hdsens.store.declared import protocol_history, task_settings
 from hdsens.store.place import Location
+from hdsens.store.store import Store
 from hdsens.study import Study
+from hdsens.study.cells import Cell, expand
 
 
 @dataclass(frozen=True)

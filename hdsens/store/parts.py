@@ -22,11 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hdsens.errors import InputError
-from hdsens.packs import hash_of_ids
-from hdsens.rules import RESULT_COLUMNS
 from hdsens.store.place import Entry, Place
 from hdsens.store.tables import SCHEMAS
 from hdsens.study import ARM_FACTORS
+from hdsens.study.columns import RESULT_COLUMNS
+from hdsens.study.packs import hash_of_ids
 
 SCHEMA_VERSION = 1
 

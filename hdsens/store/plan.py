@@ -17,10 +17,10 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hdsens.packs import Path, hash_of_ids
 from hdsens.store.parts import damaged, decode, encode
 from hdsens.store.place import Place
 from hdsens.store.rows import settled
+from hdsens.study.packs import Path, hash_of_ids
 
 FOLDER = "plan"
 _BEFORE = "plan.parquet"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hdsens.cells import Cell
+from hdsens.study.cells import Cell
 
 VERSIONS = ("hdsens_version", "torch_version", "device", "dtype")
 COLUMNS = ("outcome", "error", *VERSIONS)

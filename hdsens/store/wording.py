@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hdsens.cells import Cell
 from hdsens.store.check import Damage
-from hdsens.store.folder import Store
+from hdsens.store.store import Store
 from hdsens.store.summary import Status, Summary
+from hdsens.study.cells import Cell
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdsens.cells import canonical_json
 from hdsens.study import Task
+from hdsens.study.cells import canonical_json
 from hdsens.tasks.data import Data, forget_data, load_data, split_indices
 from hdsens.training.randomness import Purpose, epoch_order, seed_for
 

@@ -13,10 +13,10 @@ import torch
 from torch.optim.lr_scheduler import MultiplicativeLR
 
 import hdsens.optim
-from hdsens.cells import arm_arguments
 from hdsens.errors import InputError, describe
-from hdsens.levels import Level
 from hdsens.study import ARM_FACTORS, Arm, Study, Task
+from hdsens.study.cells import arm_arguments
+from hdsens.study.levels import Level
 from hdsens.tasks.importing import import_object
 
 

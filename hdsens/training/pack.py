@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import torch
 
-from hdsens.cells import Cell
 from hdsens.errors import describe
-from hdsens.packs import Path
 from hdsens.records import CellRecord, PackRecord, Snapshot, failure
 from hdsens.study import Study
+from hdsens.study.cells import Cell
+from hdsens.study.packs import Path
+from hdsens.training.choosing.memory import out_of_memory
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import in_turns, start_fused
+from hdsens.training.fused.run import in_turns, start_fused
 from hdsens.training.job import Job
-from hdsens.training.memory import out_of_memory
 from hdsens.training.plain import train_by_steps
-from hdsens.training.snapshots import Keeper, ended_records, is_usable
+from hdsens.training.resuming.snapshots import Keeper, ended_records, is_usable
 
 _log = logging.getLogger(__name__)
 

@@ -11,14 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from hdsens.cells import Cell
 from hdsens.records import CellRecord, Snapshot, failure
+from hdsens.study.cells import Cell
 from hdsens.training.examples import Batches, Split
 from hdsens.training.job import Job, all_finite, evaluate, evaluation_steps, trace_steps
-from hdsens.training.optimizer_state import load_optimizer, save_optimizer
 from hdsens.training.optimizers import build_optimizer, build_schedule
 from hdsens.training.recorder import Recorder
-from hdsens.training.snapshots import Keeper, note_unusable, rows_of, to_array, to_tensor, under
+from hdsens.training.resuming.optimizer_state import load_optimizer, save_optimizer
+from hdsens.training.resuming.snapshots import (
+    Keeper,
+    note_unusable,
+    rows_of,
+    to_array,
+    to_tensor,
+    under,
+)
 
 
 def train_cells(

@@ -8,7 +8,7 @@ from typing import Any
 
 from hdsens.records import TracePoint
 from hdsens.training.job import Evaluation
-from hdsens.training.snapshots import trace_from_json, trace_to_json
+from hdsens.training.resuming.snapshots import trace_from_json, trace_to_json
 
 _NUMBERS = ("lr_final", "lr_max", "lr_min", "best_valid_loss")
 

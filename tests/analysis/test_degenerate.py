@@ -25,7 +25,7 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
-from hdsens.analysis.cross_task import cross_task_measures
+from hdsens.analysis.measures.cross_task import cross_task_measures
 
 STUDY = small_study().assign(
     steps_to_goal=30.0, valid_loss=1.0, best_valid_loss=1.0, finished_at="2026-01-01T00:00:00Z"

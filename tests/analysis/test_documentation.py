@@ -11,13 +11,15 @@ import pytest
 
 import hdsens.analysis
 
-MODULES = [module.name for module in pkgutil.iter_modules(hdsens.analysis.__path__)]
+MODULES = [
+    module.name for module in pkgutil.walk_packages(hdsens.analysis.__path__, "hdsens.analysis.")
+]
 MEASURES = Path(__file__).parents[2] / "docs" / "measures.md"
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name: str) -> None:
-    module = importlib.import_module(f"hdsens.analysis.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 

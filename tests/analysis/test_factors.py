@@ -8,8 +8,8 @@ import pytest
 from cell_frames import cell, frame, hd_cell
 
 from hdsens.analysis import cross_task_table, importance, sensitivity_table, trajectory_table
-from hdsens.analysis.cross_task import cross_task_measures
-from hdsens.analysis.importance import variance_shares
+from hdsens.analysis.measures.cross_task import cross_task_measures
+from hdsens.analysis.measures.importance import variance_shares
 from hdsens.errors import InputError
 
 GRID = np.array([[0.9, 0.5, 0.2], [0.4, 0.3, 0.25], [0.1, 0.35, 0.8], [0.05, 0.6, 0.95]])

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from hdsens.analysis import Verdict, against, join_cells, regret_table, verdict
-from hdsens.cells import expand
 from hdsens.errors import InputError
 from hdsens.records import CellRecord, PackRecord, TracePoint
 from hdsens.store import Store, read_results
-from hdsens.store.history import declaration
+from hdsens.store.declared import declaration
 from hdsens.study import Study
+from hdsens.study.cells import expand
 
 N_TRAIN = 1293
 LR = {"zero": True, "log10": [-3, 0], "per_decade": 1}

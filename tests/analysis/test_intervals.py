@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hdsens.analysis.intervals import (
+from hdsens.analysis.measures.intervals import (
     clopper_pearson,
     exceeds_p,
     holm,

@@ -19,8 +19,8 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
-from hdsens.analysis.intervals import clopper_pearson, holm, mean_interval
-from hdsens.analysis.tunability import expected_best
+from hdsens.analysis.measures.intervals import clopper_pearson, holm, mean_interval
+from hdsens.analysis.measures.tunability import expected_best
 
 RATES = (0.0, 1e-3, 1e-2, 1e-1)
 SEEDS = (0, 1, 2, 7)

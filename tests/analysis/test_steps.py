@@ -10,7 +10,7 @@ from figure4 import BASE, BUDGET, HD, RATES
 from scipy import stats
 
 from hdsens.analysis import steps_to_target_table
-from hdsens.analysis.steps import compare_steps, kaplan_meier, median_time
+from hdsens.analysis.measures.steps import compare_steps, kaplan_meier, median_time
 from hdsens.errors import InputError
 
 # Remission of leukaemia under 6-MP (Gehan 1965; Freireich et al. 1963), weeks.

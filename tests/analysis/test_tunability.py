@@ -7,7 +7,7 @@ import pytest
 from cell_frames import cell, frame, hd_cell
 
 from hdsens.analysis import tunability_curve
-from hdsens.analysis.tunability import expected_best, performance_weights
+from hdsens.analysis.measures.tunability import expected_best, performance_weights
 from hdsens.errors import InputError
 
 VALUES = [0.9, 0.31, 0.45, 1.0, 0.12, 0.77, 0.31, 0.05]

@@ -20,9 +20,9 @@ from tests_support import change
 from hdsens import Study, read_cells
 from hdsens.errors import StoppedError
 from hdsens.launch import work
-from hdsens.packs import hash_of_ids
 from hdsens.store import Store
 from hdsens.store.plan import read_plan
+from hdsens.study.packs import hash_of_ids
 
 
 @pytest.fixture

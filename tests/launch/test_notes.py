@@ -10,10 +10,10 @@ from test_ray import write_toml
 from tests_support import change
 
 from hdsens import InputError, Study
-from hdsens.cells import expand
 from hdsens.cli import cli
-from hdsens.defaults import OPTIMIZER_DEFAULTS
 from hdsens.launch.notes import notes
+from hdsens.study.cells import expand
+from hdsens.study.optimizers import OPTIMIZER_DEFAULTS
 from hdsens.training.check import check_study
 from hdsens.training.optimizers import optimizer_class
 

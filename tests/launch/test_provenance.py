@@ -67,7 +67,7 @@ def test_a_difference_names_arm_and_key_with_old_and_new(small, path, value, lin
 
 
 def test_a_difference_says_what_becomes_of_the_cells(small, tmp_path):
-    from hdsens.cells import expand
+    from hdsens.study.cells import expand
 
     train(small, tmp_path)
     store = Store(tmp_path)

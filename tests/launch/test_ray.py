@@ -18,7 +18,8 @@ from test_inline import same_numbers
 from tests_support import change
 
 from hdsens import InputError, Study, read_cells, run
-from hdsens.launch import Resources, Safeguards, ray_tune
+from hdsens.launch import Resources, Safeguards
+from hdsens.launch.ray import tune as ray_tune
 from hdsens.store import Store
 from hdsens.store.plan import read_plan
 

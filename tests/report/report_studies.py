@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hdsens.cells import Cell, expand
 from hdsens.store import Results
 from hdsens.study import Study
+from hdsens.study.cells import Cell, expand
 
 DIM, STEPS = 6, 40
 CURVATURE = np.geomspace(0.05, 2.0, DIM)

@@ -11,13 +11,13 @@ from report_html import Page
 from report_studies import paper_study, results
 
 from hdsens.analysis import regret_table, sensitivity_table, tunability_curve, verdict
+from hdsens.analysis.measures.common_levels import over_common_levels
 from hdsens.report import render
-from hdsens.report.answer import confirmed, loss_words, only_on
-from hdsens.report.common_levels import over_common_levels
-from hdsens.report.judgement import strip
-from hdsens.report.overview import joint_sentences
-from hdsens.report.text import share
+from hdsens.report.page.overview import joint_sentences
+from hdsens.report.page.strip import strip
+from hdsens.report.words.answer import confirmed, loss_words, only_on
 from hdsens.store import Results
+from hdsens.text import share
 
 PILOTS = [20, 21]
 

@@ -12,12 +12,12 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from report_studies import paper_study, results
 
-from hdsens.report import palette
-from hdsens.report.figure import new_figure
-from hdsens.report.heatmap import VALUES, WASHED_OUT, color_scale, draw_heatmap, heatmap
-from hdsens.report.measures import measures
+from hdsens.report.drawing import palette
+from hdsens.report.drawing.canvas import new_figure
+from hdsens.report.drawing.heatmap import VALUES, WASHED_OUT, color_scale, draw_heatmap, heatmap
+from hdsens.report.evidence.heatmap_measures import measures
 
-CSS = files("hdsens.report").joinpath("templates", "page.css").read_text(encoding="utf-8")
+CSS = files("hdsens.report.page").joinpath("templates", "page.css").read_text(encoding="utf-8")
 LIGHT, DARK, PRINTED = (
     dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
     for block in re.findall(r":root \{(.*?)\}", CSS, re.S)

@@ -18,11 +18,12 @@ from report_html import Page
 from report_studies import paper_study, results
 
 from hdsens.analysis import join_cells, regret_table, verdict
-from hdsens.report import downloads, render, write_report
-from hdsens.report.evidence import gather
-from hdsens.report.text import read_number
+from hdsens.report import render, write_report
+from hdsens.report.evidence.gather import gather
+from hdsens.report.page import downloads
 from hdsens.store import Results
 from hdsens.study import Study
+from hdsens.text import read_number
 
 LR = {"zero": True, "log10": [-4, 0], "per_decade": 1}
 SGD = {"name": "sgd", "optimizer": "SGD", "lr": LR}

@@ -11,13 +11,14 @@ import pytest
 from report_studies import TRAIN_SIZE, paper_study, results
 
 from hdsens.analysis import regret_table, steps_to_target_table
-from hdsens.cells import expand
-from hdsens.report import closer
-from hdsens.report.closer import closer_data
-from hdsens.report.heatmap import color_scale, heatmap
-from hdsens.report.measures import measures
-from hdsens.report.points import point_of_cells, point_table
+from hdsens.analysis.measures.points import point_table
+from hdsens.report.drawing.heatmap import color_scale, heatmap
+from hdsens.report.evidence.heatmap_measures import measures
+from hdsens.report.evidence.points import point_of_cells
+from hdsens.report.page import closer
+from hdsens.report.page.closer import closer_data
 from hdsens.store import Results
+from hdsens.study.cells import expand
 
 BASELINES = {"sgd_hd": "sgd", "sgdn_hd": "sgdn", "adam_hd": "adam"}
 

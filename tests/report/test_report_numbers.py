@@ -20,20 +20,21 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
+from hdsens.analysis.claims.rules import criteria
+from hdsens.analysis.measures.points import point_table
+from hdsens.analysis.measures.seed_pairs import seed_pairs
+from hdsens.analysis.panel.families import families
 from hdsens.report import render
-from hdsens.report.answer import answers, confirmed, loss_words
-from hdsens.report.criteria import criteria
-from hdsens.report.curves import loss_curves, thin
-from hdsens.report.families import families
-from hdsens.report.good_levels import Levels, levels_of
-from hdsens.report.heatmap import heatmap
-from hdsens.report.points import family_points, point_table
-from hdsens.report.reach import reaches, reaches_text
-from hdsens.report.seed_pairs import seed_pairs
-from hdsens.report.tables import IN_NATS, REGRET, SENSITIVITY
-from hdsens.report.text import read_number, share
-from hdsens.report.trajectories import lost_words, lr_paths, path_words
+from hdsens.report.drawing.good_levels import Levels, levels_of
+from hdsens.report.drawing.heatmap import heatmap
+from hdsens.report.drawing.reach import reaches, reaches_text
+from hdsens.report.drawing.trajectories import lost_words, lr_paths, path_words
+from hdsens.report.evidence.curves import loss_curves, thin
+from hdsens.report.evidence.points import family_points
+from hdsens.report.page.tables import IN_NATS, REGRET, SENSITIVITY
+from hdsens.report.words.answer import answers, confirmed, loss_words
 from hdsens.store import Results
+from hdsens.text import read_number, share
 
 
 def capped(cells: pd.DataFrame) -> pd.Series:

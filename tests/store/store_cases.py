@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from hdsens import Study, read_cells, read_traces, run
-from hdsens.cells import expand
 from hdsens.records import CellRecord, PackRecord, TracePoint
+from hdsens.study.cells import expand
 
 N_TRAIN = 1293
 

@@ -15,9 +15,9 @@ from tests_support import SMALL
 
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.cli import cli
-from hdsens.packs import pack_cells
 from hdsens.records import failure
 from hdsens.store import read_results
+from hdsens.study.packs import pack_cells
 
 REMEDY = "; `hdsens run` sets it aside and trains again what is lost"
 

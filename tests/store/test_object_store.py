@@ -17,9 +17,9 @@ from store_cases import N_TRAIN, assert_grows_as_here, cells_of, pack, record
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.cli import cli
 from hdsens.launch import driver
-from hdsens.packs import pack_cells
 from hdsens.records import failure
 from hdsens.store import Store, compact, read_results
+from hdsens.study.packs import pack_cells
 
 NUMBER = itertools.count()
 

@@ -10,10 +10,10 @@ from store_cases import cells_of
 from tests_support import change
 
 from hdsens import Study
-from hdsens.packs import halves, make_pack, pack_cells
 from hdsens.store import Store, place
 from hdsens.store.parts import encode
 from hdsens.store.plan import read_plan, read_plan_file
+from hdsens.study.packs import halves, make_pack, pack_cells
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from tests_support import change
 import hdsens
 from hdsens import Study, read_cells, read_traces
 from hdsens.analysis import accounting
-from hdsens.packs import pack_cells
 from hdsens.records import CellRecord, failure
 from hdsens.store import Store, read_results
-from hdsens.store.history import declaration
+from hdsens.store.declared import declaration
+from hdsens.study.packs import pack_cells
 
 AT = "2026-01-01T00:00:"
 

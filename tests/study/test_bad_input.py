@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hdsens import InputError, Study, read_cells, run
-from hdsens.cells import expand
 from hdsens.cli import cli
 from hdsens.store import Store
+from hdsens.study.cells import expand
 from hdsens.training.check import check_study, examples_to_train
 
 ROOT = Path(__file__).parents[2]

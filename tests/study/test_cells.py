@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import change
 
-from hdsens.cells import budget_in_steps, canonical_json, expand
-from hdsens.packs import make_pack, pack_cells
 from hdsens.study import Study, Task
+from hdsens.study.cells import budget_in_steps, canonical_json, expand
+from hdsens.study.packs import make_pack, pack_cells
 
 N_TRAIN = 1294
 

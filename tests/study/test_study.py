@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdsens import Arm, InputError, Study, Task
-from hdsens.levels import log_grid
+from hdsens.study.levels import log_grid
 
 STUDIES = sorted(Path(__file__).parents[2].glob("studies/*.toml"))
 

@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from report_studies import TRAIN_SIZE, paper_study, results
 
 from hdsens import read_cells, run
-from hdsens.cells import expand
 from hdsens.report import write_report
 from hdsens.store import Results
 from hdsens.study import Study
+from hdsens.study.cells import expand
 
 pytestmark = pytest.mark.system
 sync_api = pytest.importorskip("playwright.sync_api", reason="tox -e system installs playwright")

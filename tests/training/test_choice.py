@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hdsens.cells import expand
 from hdsens.errors import InputError
 from hdsens.study import Study
-from hdsens.training import fused
-from hdsens.training import probe as probe_module
+from hdsens.study.cells import expand
 from hdsens.training.check import examples_to_train
-from hdsens.training.choice import check_path, choose_packs
-from hdsens.training.dry_run import explain_layers
+from hdsens.training.choosing import probe as probe_module
+from hdsens.training.choosing.choice import check_path, choose_packs
+from hdsens.training.choosing.dry_run import explain_layers
+from hdsens.training.choosing.probe import Probe
 from hdsens.training.examples import load_examples
-from hdsens.training.fusable import obstacle
+from hdsens.training.fused import run as fused
+from hdsens.training.fused.fusable import obstacle
 from hdsens.training.job import EVALUATION_BATCH, Job
-from hdsens.training.probe import Probe
 
 
 def declare(arms, model="logreg", seeds=1):

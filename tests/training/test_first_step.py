@@ -10,7 +10,7 @@ from torch import nn
 
 from hdsens.errors import InputError, describe
 from hdsens.tasks.data import load_data
-from hdsens.training.choice import choose_packs
+from hdsens.training.choosing.choice import choose_packs
 
 
 def no_parameters():

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from hdsens.cells import expand
-from hdsens.packs import pack_cells
 from hdsens.study import Study
-from hdsens.training import fused as fused_path
+from hdsens.study.cells import expand
+from hdsens.study.packs import pack_cells
 from hdsens.training.check import examples_to_train
-from hdsens.training.choice import choose_packs
+from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused import FusedRun, in_turns, train_fused
+from hdsens.training.fused import run as fused_path
+from hdsens.training.fused.run import FusedRun, in_turns, train_fused
 from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.pack import PackTraining
 from hdsens.training.plain import PlainRun, train_cells

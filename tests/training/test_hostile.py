@@ -8,7 +8,7 @@ from test_fused import arm, assert_equal, cells_of
 
 from hdsens.errors import InputError
 from hdsens.study import Study
-from hdsens.training.choice import choose_packs
+from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.pack import PackTraining
 
 ARMS = [

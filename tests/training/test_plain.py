@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from hdsens.cells import expand
 from hdsens.study import Study
+from hdsens.study.cells import expand
 from hdsens.tasks.data import load_data, split_indices
 from hdsens.training.check import examples_to_train
 from hdsens.training.examples import Batches, load_examples

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from hdsens.training import products
-from hdsens.training.products import Product, product
-from hdsens.training.stack import Stack
+from hdsens.training.fused import products
+from hdsens.training.fused.products import Product, product
+from hdsens.training.fused.stack import Stack
 
 SHAPES = [(1, 1, 1), (3, 20, 5), (640, 64, 100), (97, 784, 33)]
 LAYOUTS = [(False, False), (False, True), (True, False), (True, True)]

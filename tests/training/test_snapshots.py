@@ -13,7 +13,7 @@ from test_fused import ADAM_ARMS, NESTEROV, SGD_ARMS, arm, assert_equal, cells_o
 
 from hdsens.records import Snapshot
 from hdsens.tasks.data import load_data
-from hdsens.training import fused
+from hdsens.training.fused import run as fused
 from hdsens.training.job import EVALUATION_BATCH
 from hdsens.training.pack import PackTraining
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hdsens.training.examples import Split
-from hdsens.training.stack import Stack, evaluate_cells
+from hdsens.training.fused.stack import Stack, evaluate_cells
 
 SCORES = {
     "one best": [0.0, 2.0, 1.0],

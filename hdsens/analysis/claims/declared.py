@@ -1,0 +1,168 @@
+"""What was declared when, and as what the seeds were trained: can the verdict be confirmatory?
+
+`read_cells` gives it in `attrs["protocol_history"]` and `attrs["trained_as"]`; a frame without them
+(simulated, or made by hand) is taken at the word of whoever judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from hdsens.analysis.claims.protocol import Protocol, read_protocol
+from hdsens.text import list_seeds
+
+Declared = Mapping[str, Any]
+Entry = Mapping[str, Any]
+
+
+def broken_promises(cells: pd.DataFrame, protocol: Protocol | None) -> list[str]:
+    """Name what was declared, or judged, otherwise than when the confirmatory cells were trained.
+
+    Args:
+        cells: with the roles that the protocol gives them.
+        protocol: the one judged by; without one nothing was promised.
+    """
+    if protocol is None:
+        return []
+    return [*_changed_roles(cells), *_changed_declarations(cells, protocol)]
+
+
+def unrecorded(cells: pd.DataFrame, protocol: Protocol | None) -> Iterable[str]:
+    """Say that a frame without history is taken at its word: no promise is known to be broken."""
+    if protocol is not None and "protocol_history" not in cells.attrs:
+        yield "what was declared when the cells were trained is not recorded"
+
+
+def _changed_roles(cells: pd.DataFrame) -> Iterable[str]:
+    trained = pd.DataFrame(cells.attrs.get("trained_as", []), columns=["task", "seed", "role"])
+    judged = cells[["task", "seed", "role"]].drop_duplicates()
+    both = trained.merge(judged, on=["task", "seed"], suffixes=("", "_judged"))
+    moved = both[both["role"] != both["role_judged"]]
+    for (task, was, now), rows in moved.groupby(["task", "role", "role_judged"]):
+        seeds = ", ".join(map(str, sorted(rows["seed"])))
+        yield f"task {task!r}: seeds {seeds} were trained as {was} and are judged as {now}"
+
+
+def _changed_declarations(cells: pd.DataFrame, protocol: Protocol) -> Iterable[str]:
+    history = cells.attrs.get("protocol_history", [])
+    for task in dict.fromkeys(entry["task"] for entry in history):
+        entries = [entry for entry in history if entry["task"] == task]
+        own = cells[cells["task"] == task]
+        results = own[(own["outcome"] != "failed") & (own["role"] == "confirmatory")]
+        if len(results):
+            yield from _of_task(task, entries, results, protocol)
+            for *_, present in _histories(entries):
+                yield from _not_run(task, own, present["declared"])
+
+
+def _histories(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Split the entries of several results of a task; each ends with what is declared at present.
+
+    The present has no time.
+    """
+    histories: list[list[Entry]] = [[]]
+    for entry in entries:
+        histories[-1].append(entry)
+        if entry["started_at"] is None:
+            histories.append([])
+    return histories[:-1]
+
+
+def _in_time(histories: Iterable[Sequence[Entry]]) -> list[tuple[str | None, Declared]]:
+    """When which declaration was in force, in order of time, over results whose runs interleave.
+
+    One counts at its first run and at the last before its result declared another. What a result
+    declares at present and never ran has no time and comes after the others.
+    """
+    runs: list[tuple[str | None, Declared]] = []
+    never_ran: list[tuple[str | None, Declared]] = []
+    for *past, present in sorted(histories, key=lambda h: h[-2]["last_at"] if len(h) > 1 else ""):
+        known = [entry for entry in past if entry["declared"] is not None]
+        runs += [(run[end], run["declared"]) for run in known for end in ("started_at", "last_at")]
+        if not past or past[-1]["declared"] != present["declared"]:
+            never_ran.append((None, present["declared"]))
+    return [*sorted(runs, key=lambda run: pd.Timestamp(str(run[0]))), *never_ran]
+
+
+def _of_task(
+    task: str, entries: Sequence[Entry], results: pd.DataFrame, protocol: Protocol
+) -> Iterable[str]:
+    histories = _histories(entries)
+    runs = [entry for *past, _ in histories for entry in past]
+    present = [history[-1]["declared"] for history in histories]
+    if not runs or any(run["declared"] is None for run in runs):
+        yield f"task {task!r}: what was declared when the cells were trained is not recorded"
+    if any(read_protocol(declared["protocol"]) != protocol for declared in present):
+        yield f"task {task!r}: judged by another protocol than the one its study declares"
+    yield from _other_baselines(task, results, present)
+    told = _in_time(histories)
+    now = told[-1][1]
+    for what in ("protocol", "seeds", "arms"):
+        others = [i for i, (_, declared) in enumerate(told) if _differs(what, declared, now)]
+        if others and _ran_before(results, told[others[-1] + 1][0]):
+            changed = f"{what} changed after confirmatory cells had run"
+            yield f"task {task!r}: {changed}{_how(what, told[others[-1]][1], now)}"
+
+
+def _not_run(task: str, cells: pd.DataFrame, declared: Declared) -> Iterable[str]:
+    """Name declared seeds and levels that no cell has: the verdict is a look in between."""
+    seeds = sorted(set(declared["seeds"]) - set(cells["seed"].tolist()))
+    if seeds:
+        yield f"task {task!r}: seeds {list_seeds(seeds)} are declared and have no cells"
+    for name, arm in declared["arms"].items():
+        own = cells[cells["arm"] == name]
+        for factor, levels in arm["levels"].items():
+            seen = set(map(str, own[factor])) if factor in own else set()
+            absent = [level for level in levels if str(level) not in seen]
+            if len(own) and absent:
+                told = ", ".join(map(str, absent))
+                yield f"task {task!r}: arm {name}: {factor} {told} is declared and has no cells"
+
+
+def _other_baselines(
+    task: str, results: pd.DataFrame, present: Sequence[Declared]
+) -> Iterable[str]:
+    declared = {name: arm["baseline"] for told in present for name, arm in told["arms"].items()}
+    judged = results[["arm", "baseline"]].drop_duplicates().to_dict("records")
+    for row in judged:
+        used = None if pd.isna(row["baseline"]) else row["baseline"]
+        told = declared.get(row["arm"])
+        if told != used:
+            yield f"task {task!r}: arm {row['arm']}: baseline {used} is not the declared {told}"
+
+
+def _differs(what: str, before: Declared, now: Declared) -> bool:
+    if what == "protocol":
+        return read_protocol(before[what]) != read_protocol(now[what])
+    if what == "arms":
+        return _common_arms(before, now) != _common_arms(now, before)
+    return bool(before[what] != now[what])
+
+
+def _ran_before(results: pd.DataFrame, began: str | None) -> bool:
+    """Whether some cell was trained before the present declaration began; None: it never ran."""
+    if began is None or "finished_at" not in results:
+        return True
+    finished = pd.to_datetime(results["finished_at"], utc=True)
+    return bool((finished < pd.Timestamp(began)).any())
+
+
+def _common_arms(declared: Declared, other: Declared) -> dict[str, Any]:
+    """Arms that both declare; one more arm changes nothing about the others."""
+    return {name: arm for name, arm in declared["arms"].items() if name in other["arms"]}
+
+
+def _how(what: str, before: Declared, now: Declared) -> str:
+    if what == "seeds":
+        added = sorted(set(now["seeds"]) - set(before["seeds"]))
+        dropped = sorted(set(before["seeds"]) - set(now["seeds"]))
+        parts = [("added", added), ("dropped", dropped)]
+        return " (" + ", ".join(f"{verb}: {list_seeds(s)}" for verb, s in parts if s) + ")"
+    if what == "arms":
+        own, other = _common_arms(now, before), _common_arms(before, now)
+        return f" ({', '.join(name for name in own if own[name] != other[name])})"
+    was, new = (declared["protocol"] or {} for declared in (before, now))
+    return f" ({', '.join(key for key in {**was, **new} if was.get(key) != new.get(key))})"

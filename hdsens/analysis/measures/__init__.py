@@ -1,0 +1,1 @@
+"""Arrays in, tables out: regret, sensitivity, tunability and the other measures."""

@@ -1,0 +1,36 @@
+"""One row a point of the grid, with what a figure needs beside the regret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hdsens.analysis.measures.regret import regret_table
+from hdsens.analysis.panel.panel import build_panel
+
+EXTRA = ("loss_low", "loss_high", "initial_loss", "n_untrained")
+
+
+def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
+    """`regret_table` with the columns `EXTRA` more.
+
+    loss_low, loss_high: lowest and highest capped loss of a seed at the point; initial_loss: mean
+    loss of the untrained model, all in the metric's units; n_untrained: completed seeds whose loss
+    is no better than the untrained model's, where it was capped.
+    """
+    table = regret_table(cells, metric)
+    runs = build_panel(cells, metric).runs
+    known = runs.used
+    table["loss_low"] = _or_nan(np.where(known, runs.loss, np.inf).min(axis=1))
+    table["loss_high"] = _or_nan(np.where(known, runs.loss, -np.inf).max(axis=1))
+    table["n_untrained"] = (known & ~runs.diverged & (runs.loss >= runs.initial)).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        total = np.where(known, runs.initial, 0.0).sum(axis=1)
+        table["initial_loss"] = total / known.sum(axis=1)
+    return table
+
+
+def _or_nan(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
+    return np.where(np.isfinite(values), values, np.nan)

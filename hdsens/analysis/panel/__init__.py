@@ -1,0 +1,1 @@
+"""Frames made sure of: checked cells as arrays by point and seed, families, settings."""

@@ -1,0 +1,1 @@
+"""Packs as trials of Ray Tune, on this machine or a cluster."""

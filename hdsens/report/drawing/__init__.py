@@ -1,0 +1,1 @@
+"""Numbers -> matplotlib Axes, one module a kind of figure."""

@@ -1,0 +1,64 @@
+"""What tuning costs: expected best regret against the number of settings tried."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from hdsens.analysis.panel.families import Family
+from hdsens.report.drawing.canvas import bare
+from hdsens.report.drawing.palette import PRINT, Palette
+from hdsens.text import count, share
+
+
+def draw_tuning(ax: Axes, rows: pd.DataFrame, family: Family, *, palette: Palette = PRINT) -> Axes:
+    """Draw expected best regret of k random draws from each arm's own grid, with its band.
+
+    `rows` are the family's of `tunability_curve`.
+    """
+    draws = sorted(set(rows["draws"]))
+    ramp = iter(np.linspace(1, 0, max(len(family.others), 2)))
+    for arm in family.arms:
+        own = rows[rows["arm"] == arm.name].sort_values("draws")
+        base = arm is family.base
+        color = palette.base if base else palette.ramp("hd", float(next(ramp)))
+        line, marker = ((0, (4, 1.5)), "s") if base else ("-", "o")
+        ax.fill_between(
+            own["draws"], own["best_lower"], own["best_upper"], color=color, alpha=0.16, lw=0
+        )
+        ax.plot(
+            own["draws"], own["best"], color=color, ls=line, marker=marker, ms=4, label=arm.name
+        )
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(draws, [f"{k}" for k in draws])
+    ax.xaxis.set_minor_locator(NullLocator())
+    bare(ax)
+    ax.grid(axis="y", color=palette.rule, lw=0.6)
+    ax.set_axisbelow(True)
+    ax.set_xlabel("settings tried at random")
+    ax.set_ylabel("expected best regret")
+    return ax
+
+
+def tuning_text(rows: pd.DataFrame, family: Family) -> str:
+    """The curve's numbers in words."""
+    said = []
+    for arm in family.arms:
+        own = rows[rows["arm"] == arm.name].sort_values("draws")
+        pairs = zip(own["best"].tolist(), own["draws"].tolist(), strict=True)
+        ends = [f"{share(best)} after {count(draws, 'draw')}" for best, draws in pairs]
+        said.append(f"{arm.name}: {', '.join(ends)}")
+    return ". ".join(said)
+
+
+def equal_pools_text(rows: pd.DataFrame, family: Family) -> str:
+    """What C4 compares, in words: the difference to the baseline from pools of equal size."""
+    said = []
+    for arm in family.others:
+        own = rows[rows["arm"] == arm.name].dropna(subset="difference").sort_values("draws")
+        pairs = zip(own["difference"].tolist(), own["draws"].tolist(), strict=True)
+        ends = [f"{share(value)} after {count(draws, 'draw')}" for value, draws in pairs]
+        said.append(f"{arm.name} minus {arm.baseline}: {', '.join(ends) or 'not known'}")
+    return f"C4 compares pools of equal size. {'. '.join(said)}"

@@ -1,0 +1,1 @@
+"""What a page shows, as numbers: gathered once, drawn and written elsewhere."""

@@ -1,0 +1,120 @@
+"""All numbers that a report of one study rests on, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from hdsens.analysis import (
+    Verdict,
+    accounting,
+    importance,
+    sensitivity_table,
+    steps_to_target_table,
+    tunability_curve,
+)
+from hdsens.analysis.measures.common_levels import over_common_levels
+from hdsens.analysis.measures.seed_pairs import seed_pairs
+from hdsens.analysis.panel.families import Family, families
+from hdsens.report.evidence.curves import loss_curves, loss_limits
+from hdsens.report.evidence.heatmap_measures import Measure, measures
+from hdsens.report.evidence.judge import judge
+from hdsens.report.evidence.points import family_points, other_settings, shown_metrics
+from hdsens.store import Results
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers of a study that has at least one cell with a result.
+
+    Attributes:
+        metric: the loss that the report is about.
+        factors: names of the factors, lr first.
+        measures: what a heatmap can show; the first is `metric`.
+        common: `sensitivity` with regret averaged over the lr that a family's arms share.
+        sensitivity, tuning, importance: tables of the analysis; steps: by target.
+        pairs: of `seed_pairs`.
+        judged: the verdict, or why there is none.
+        settings: combinations of the factors besides lr and hypergrad_lr.
+        families: those with a result.
+        limits: lowest and highest loss of the curves, for one scale over families.
+    """
+
+    results: Results
+    metric: str
+    factors: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    sensitivity: pd.DataFrame
+    common: pd.DataFrame
+    tuning: pd.DataFrame
+    importance: pd.DataFrame
+    steps: Mapping[str, pd.DataFrame]
+    pairs: pd.DataFrame
+    judged: Verdict | str
+    settings: tuple[Mapping[str, Any], ...]
+    families: tuple[Family, ...]
+    limits: tuple[float, float]
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """`point_table` of the metric."""
+        return self.measures[0].rows
+
+    def tested(self, family: Family) -> tuple[Mapping[str, Any], ...]:
+        """Those of the settings at which a claim on the family is tested, else the first."""
+        return _tested(self.settings, self.judged, family)
+
+    def judged_at(self, family: Family, setting: Mapping[str, Any]) -> Verdict | str:
+        """The verdict on a family at one of the settings."""
+        if isinstance(self.judged, str):
+            return self.judged
+        return replace(self.judged, parts=family_points(self.judged.parts, family, setting))
+
+
+def _tested(
+    settings: Sequence[Mapping[str, Any]], judged: Verdict | str, family: Family
+) -> tuple[Mapping[str, Any], ...]:
+    if isinstance(judged, str):
+        return tuple(settings[:1])
+    rows = judged.parts[judged.parts["primary"] & (judged.parts["part"] != "C4")]  # C4 has no level
+    return tuple(s for s in settings if len(family_points(rows, family, s))) or tuple(settings[:1])
+
+
+def gather(results: Results) -> Evidence | None:
+    """Compute the numbers; None where no cell has a result."""
+    cells, study = results.cells, results.study
+    if not accounting(cells).used:
+        return None
+    metric = next(iter(shown_metrics(cells)), "train_loss")
+    found = measures(cells, {a.name: a.baseline for a in study.arms if a.baseline is not None})
+    points = found[0].rows
+    factors = tuple(str(f) for f in cells.attrs["factors"])
+    settings = other_settings(points, factors)
+    present = tuple(
+        family
+        for family in families(study)
+        if points["arm"].isin([arm.name for arm in family.arms]).any()
+    )
+    judged = judge(results, metric)
+    sensitivity = sensitivity_table(cells, metric)
+    firsts = [(family, _tested(settings, judged, family)[0]) for family in present]
+    curves = [c for f, first in firsts for c in loss_curves(family_points(points, f, first), f)]
+    return Evidence(
+        results=results,
+        metric=metric,
+        factors=factors,
+        measures=found,
+        sensitivity=sensitivity,
+        common=over_common_levels(cells, metric, sensitivity),
+        tuning=tunability_curve(cells, metric),
+        importance=importance(cells, metric),
+        steps={target: steps_to_target_table(cells, target) for target in study.targets},
+        pairs=seed_pairs(cells, metric),
+        judged=judged,
+        settings=tuple(settings),
+        families=present,
+        limits=loss_limits(curves, float(points["initial_loss"].mean())),
+    )

@@ -1,0 +1,90 @@
+"""What a heatmap can show: each measure as one value a point, with how to draw and write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hdsens.analysis import steps_to_target_table
+from hdsens.analysis.measures.difference import regret_difference
+from hdsens.analysis.measures.points import point_table
+from hdsens.report.evidence.points import METRICS, point_of_cells, shown_metrics
+from hdsens.text import level, number, share
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One value a point.
+
+    Attributes:
+        name: its column in the page. title: what it is called, with its unit.
+        rows: `point_table` with the column `value`.
+        diverging: the scale has a middle, 0. wide: values of either sign over many decades.
+        capped: a point no better than untrained shows the untrained model's value.
+        write: a value as text.
+    """
+
+    name: str
+    title: str
+    rows: pd.DataFrame
+    diverging: bool = False
+    wide: bool = False
+    capped: bool = False
+    write: Callable[[float], str] = number
+
+
+def measures(cells: pd.DataFrame, baselines: Mapping[str, str]) -> tuple[Measure, ...]:
+    """All measures that the cells have; the first is the loss that the page is about.
+
+    Args:
+        cells: with at least one completed cell.
+        baselines: HD arm -> the arm it is compared with.
+    """
+    tables = {metric: point_table(cells, metric) for metric in shown_metrics(cells)}
+    first = next(iter(tables.values()))
+    regret = first.assign(value=first["regret_mean"])
+    found = [
+        Measure(
+            metric, f"{METRICS[metric]} (nats)", rows.assign(value=rows["loss_mean"]), capped=True
+        )
+        for metric, rows in tables.items()
+    ]
+    found.append(Measure("regret", "regret", regret, capped=True, write=share))
+    if baselines:
+        rows = first.assign(value=regret_difference(first, baselines))
+        rows = rows[rows["arm"].isin(baselines)]
+        title = "regret: HD minus base"
+        found.append(Measure("difference", title, rows, diverging=True, write=share))
+    found.append(
+        Measure(
+            "lr_final",
+            "lr at the end",
+            first.assign(value=_lr_final(first, cells)),
+            wide=True,
+            write=level,
+        )
+    )
+    if first["n_diverged"].any():
+        lost = first["n_diverged"] / first["n_seeds"].where(first["n_seeds"] > 0)
+        # The value says it all: no cell is hidden or marked because seeds diverged.
+        rows = first.assign(value=lost, n_diverged=0)
+        found.append(Measure("diverged", "share of seeds that diverged", rows, write=share))
+    for column in (str(c) for c in cells if str(c).startswith("steps_to_")):
+        target = column.removeprefix("steps_to_")
+        steps = steps_to_target_table(cells, target)["median_steps"]
+        found.append(Measure(column, f"steps to {target}", first.assign(value=steps), write=_steps))
+    return tuple(found)
+
+
+def _lr_final(points: pd.DataFrame, cells: pd.DataFrame) -> pd.Series[float]:
+    """Median over completed cells of the last lr."""
+    completed = cells[cells["outcome"] == "completed"]
+    median = completed["lr_final"].astype(float).groupby(point_of_cells(completed, points)).median()
+    return median.reindex(points.index)
+
+
+def _steps(value: float) -> str:
+    return f"{value:,.0f}" if np.isfinite(value) else number(value)

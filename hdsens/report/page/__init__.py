@@ -1,0 +1,1 @@
+"""Evidence and drawings -> one self-contained HTML page."""

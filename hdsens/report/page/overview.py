@@ -1,0 +1,108 @@
+"""Several studies on one page: what each says, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hdsens.analysis import join_cells, verdict
+from hdsens.errors import InputError
+from hdsens.report.page.strip import MARKS, Mark, Strip
+from hdsens.report.page.views import ResultView
+from hdsens.store import Results
+from hdsens.text import count
+
+PARTS = ("C1", "C2", "C3", "C4")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the summary: a family of a study, its answer, and the marks of C1 to C4.
+
+    The marks are those at the setting that was fixed beforehand, else how many settings have which.
+    """
+
+    key: str
+    study: str
+    task: str
+    cells: str
+    compared: str
+    answer: str
+    marks: tuple[str, ...]
+
+
+def summary(views: Sequence[ResultView]) -> tuple[Line, ...]:
+    """A line a family; a study without a result has one that says so."""
+    return tuple(line for view in views for line in _lines(view))
+
+
+def _lines(view: ResultView) -> list[Line]:
+    account = view.account
+    cells = f"{account.used:,} of {account.expected:,}"
+    start = (view.key, view.study.name, view.study.task.label, cells)
+    lines = [
+        Line(*start, family.title, family.answers[0], _marks(family.strips))
+        for family in view.families
+    ]
+    return lines or [Line(*start, "", view.how_far or "", ("",) * len(PARTS))]
+
+
+def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:
+    said = []
+    for part in PARTS:
+        rows = [(strip, row[1]) for strip in strips for row in strip.rows if row[0][:2] == part]
+        said.append(" ".join(_written(strip, marks) for strip, marks in rows))
+    return tuple(said)
+
+
+def _written(strip: Strip, marks: Sequence[Mark | None]) -> str:
+    known = [mark for mark in marks if mark is not None]
+    if strip.tested and len(marks) == len(strip.settings):
+        pairs = zip(strip.settings, marks, strict=True)
+        known = [mark for setting, mark in pairs if mark and setting in strip.tested]
+    if len(known) == 1:
+        return known[0].sign
+    counts = {sign: sum(mark.sign == sign for mark in known) for sign in MARKS.values()}
+    return " ".join(f"{n}{sign}" for sign, n in counts.items() if n)
+
+
+def joint_sentences(results: Sequence[Results]) -> list[str]:
+    """The verdict over all tasks, a sentence an HD arm, under the first study's protocol.
+
+    Where there is none, a sentence says why.
+    """
+    frames = [r.cells for r in results if (r.cells["outcome"] != "failed").any()]
+    if not frames:
+        return ["No verdict over tasks: 0 tasks with a result."]
+    try:
+        joined = join_cells(frames)
+    except InputError as error:
+        return [f"No verdict over tasks: {error}."]
+    if joined["task"].nunique() < 2:
+        return ["No verdict over tasks: 1 task with a result."]
+    if all(arm.baseline is None for r in results for arm in r.study.arms):
+        return []
+    try:
+        found = verdict(joined, results[0].study.protocol)
+    except InputError as error:
+        return [f"No verdict over tasks: {error}."]
+    return [_sentence(row) for _, row in found.joint.iterrows()]
+
+
+JOINT = {
+    "supported": "Yes, over {}: every part of the claim on {} holds on every task",
+    "refuted": "No, over {}: some part of the claim on {} is refuted",
+    "inconclusive": "Not settled over {}: not every part of the claim on {} could be shown",
+}
+
+
+def _sentence(row: pd.Series) -> str:
+    tasks = count(int(row["n_tasks"]), "task")
+    n, refuted = int(row["n_settings"]), int(row["n_settings_refuted"])
+    ladder = f"{refuted} of {count(n, 'setting')} tried {'is' if refuted == 1 else 'are'} refuted"
+    if not row["tested"]:
+        return f"Exploratory, over {tasks}: of {row['arm']}, {ladder} in some part."
+    said = JOINT[str(row["verdict"])].format(tasks, row["arm"])
+    return f"{said}, at the setting fixed beforehand; {ladder} in some part."

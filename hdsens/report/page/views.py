@@ -1,0 +1,215 @@
+"""What the page says about a study, ready for its template."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pandas as pd
+from markupsafe import Markup
+
+from hdsens.analysis import Accounting, Verdict, accounting
+from hdsens.analysis.claims.rules import Criterion, criteria
+from hdsens.analysis.panel.families import Family
+from hdsens.report.drawing.canvas import style
+from hdsens.report.drawing.drawings import at, curve_drawings, heatmap_drawings, path_drawings
+from hdsens.report.drawing.palette import PAGE
+from hdsens.report.drawing.side_drawings import side_drawings
+from hdsens.report.evidence.gather import Evidence, gather
+from hdsens.report.evidence.points import METRICS, family_points
+from hdsens.report.page.closer import closer_data
+from hdsens.report.page.downloads import Download, downloads
+from hdsens.report.page.pictures import Picture, pictures
+from hdsens.report.page.runs import run_rows
+from hdsens.report.page.strip import Strip, strip
+from hdsens.report.page.tables import PARTS, REGRET, SENSITIVITY, Table, table
+from hdsens.report.words import answer
+from hdsens.report.words import sentences as words
+from hdsens.store import Results
+from hdsens.study import Study
+from hdsens.text import count, join
+
+MAX_FAILURES = 200
+
+
+@dataclass(frozen=True)
+class MeasureView:
+    """The heatmaps of one measure, for the page's switch."""
+
+    name: str
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class FamilyView:
+    """A family's share of the page."""
+
+    name: str
+    title: str
+    has_hd: bool
+    answers: tuple[str, ...]
+    strips: tuple[Strip, ...]
+    curves: tuple[Picture, ...]
+    measures: tuple[MeasureView, ...]
+    paths: tuple[Picture, ...]
+    sides: tuple[Picture, ...]
+    sensitivity: Table
+    regret: Table
+    parts: Table
+    windows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ResultView:
+    """A study's share of the page; `key` distinguishes it within the page."""
+
+    key: str
+    study: Study
+    question: str
+    has_hd: bool
+    account: Accounting
+    how_far: str | None
+    cost: str
+    seeds: str
+    sure: str
+    families: tuple[FamilyView, ...]
+    metric: str
+    label: str
+    criteria: tuple[Criterion, ...]
+    restrictions: tuple[str, ...]
+    runs: tuple[tuple[tuple[str, str], ...], ...]
+    data: Markup
+    downloads: tuple[Download, ...]
+    study_json: str
+    failures: Table
+    mixed: tuple[str, ...]
+
+
+def view(results: Results, key: str) -> ResultView:
+    """Everything the page says about one study."""
+    study, cells = results.study, results.cells
+    account = accounting(cells)
+    evidence = gather(results)
+    judged = evidence.judged if evidence else ""
+    return ResultView(
+        key=key,
+        study=study,
+        question=words.question(study),
+        has_hd=any(arm.hypergrad_lr is not None for arm in study.arms),
+        account=account,
+        how_far=words.how_far(account),
+        cost=words.cost(cells),
+        seeds=_seeds(study),
+        sure=answer.how_sure(evidence.sensitivity) if evidence else "",
+        families=_family_views(evidence, key) if evidence else (),
+        metric=METRICS[evidence.metric] if evidence else "",
+        label=judged.label if isinstance(judged, Verdict) else "",
+        criteria=criteria(study.protocol) if isinstance(judged, Verdict) else (),
+        restrictions=_restrictions(evidence) if evidence else (),
+        runs=tuple(run_rows(run, study) for run in results.runs),
+        data=closer_data(results, evidence.points) if evidence else Markup(""),
+        downloads=downloads(evidence) if evidence else (),
+        study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
+        failures=_failures(cells),
+        mixed=_mixed(cells),
+    )
+
+
+def _restrictions(evidence: Evidence) -> tuple[str, ...]:
+    """What limits the numbers, each said once."""
+    said = list(evidence.points.attrs["restrictions"])
+    if isinstance(evidence.judged, Verdict):
+        said += evidence.judged.deviations
+    return tuple(dict.fromkeys(said))
+
+
+def _family_views(evidence: Evidence, key: str) -> tuple[FamilyView, ...]:
+    with style(PAGE):
+        return tuple(
+            _family_view(evidence, family, f"{key}-{i}")
+            for i, family in enumerate(evidence.families)
+        )
+
+
+def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
+    sensitivity = family_points(evidence.sensitivity, family)
+    tested = [family_points(sensitivity, family, at) for at in evidence.tested(family)]
+    at_tested = evidence.common.loc[sorted({label for rows in tested for label in rows.index})]
+    others = evidence.factors[1:]
+    return FamilyView(
+        name=family.name,
+        title=_title(family),
+        has_hd=any(arm.hypergrad_lr is not None for arm in family.arms),
+        answers=tuple(answer.answers(at_tested, family, evidence.judged)),
+        strips=_strips(evidence, family),
+        curves=pictures(curve_drawings(evidence, family, PAGE), f"{key}-curve"),
+        measures=_measures(evidence, family, key),
+        paths=pictures(path_drawings(evidence, family, PAGE), f"{key}-path"),
+        sides=pictures(side_drawings(evidence, family, PAGE), f"{key}-side"),
+        sensitivity=table(sensitivity, ["arm", *others], SENSITIVITY),
+        regret=table(family_points(evidence.points, family), ["arm", *evidence.factors], REGRET),
+        parts=_parts(evidence, family),
+        windows=tuple(answer.windows(evidence.judged, family)),
+    )
+
+
+def _title(family: Family) -> str:
+    if family.base is None or not family.others:
+        return family.name
+    return f"{join([arm.name for arm in family.others])} against {family.base.name}"
+
+
+def _measures(evidence: Evidence, family: Family, key: str) -> tuple[MeasureView, ...]:
+    views = (
+        MeasureView(
+            one.name,
+            one.title,
+            pictures(heatmap_drawings(evidence, one, family, PAGE), f"{key}-{one.name}"),
+        )
+        for one in evidence.measures
+    )
+    return tuple(one for one in views if one.pictures)
+
+
+def _strips(evidence: Evidence, family: Family) -> tuple[Strip, ...]:
+    """A strip an arm and tested setting of the factors besides hypergrad_lr."""
+    found = (
+        strip(judged, arm, at(fixed), whole=i == 0)
+        for arm in family.others
+        for i, fixed in enumerate(evidence.tested(family))
+        if not isinstance(judged := evidence.judged_at(family, fixed), str)
+    )
+    return tuple(one for one in found if one is not None)
+
+
+def _parts(evidence: Evidence, family: Family) -> Table:
+    """The verdict's parts with what decided them."""
+    if isinstance(evidence.judged, str):
+        return table(pd.DataFrame(), (), ())
+    rows = family_points(evidence.judged.parts, family)
+    labels = ["arm", *evidence.factors[1:], "part", "claim", "verdict"]
+    return table(rows, labels, PARTS)
+
+
+def _seeds(study: Study) -> str:
+    parts = [count(len(study.seeds), "seed")]
+    if study.pilot_seeds:
+        parts.append(count(len(study.pilot_seeds), "pilot seed"))
+    return " and ".join(parts)
+
+
+def _failures(cells: pd.DataFrame) -> Table:
+    failed = cells[cells["outcome"] == "failed"]
+    labels = ["arm", *cells.attrs["factors"], "seed", "error"]
+    return table(failed.head(MAX_FAILURES), labels, ())
+
+
+def _mixed(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Versions and devices, where cells differ in them."""
+    found = []
+    for name in ("device", "torch_version", "hdsens_version"):
+        values = sorted(cells[name].dropna().unique()) if name in cells else []
+        if len(values) > 1:
+            found.append(f"{name.replace('_', ' ')}: {', '.join(values)}")
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Sentences of the page: the answer first, then captions and notes."""

@@ -1,0 +1,257 @@
+"""The answer for a family in plain words, from the verdict and the sensitivity table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from hdsens.analysis import Verdict
+from hdsens.analysis.panel.factors import factors_between
+from hdsens.analysis.panel.families import Family
+from hdsens.study import Arm
+from hdsens.text import count, interval, join, level, percent
+
+FEWEST_SEEDS = 3  # two give intervals that are a dozen standard errors wide
+FEW_SEEDS = 5
+START = {"supported": "Yes", "refuted": "No", "inconclusive": "Not settled"}
+SAYING = {  # part -> what an arm does where it is supported (and is asked where open), refuted
+    "C1": ("depends much less on lr than {}", "does not depend much less on lr than {}"),
+    "C2": ("works from lr = 0", "does not work from lr = 0"),
+    "C3": ("is never worse than {}", "is worse than {} at some lr"),
+    "C4": ("is no harder to tune", "is harder to tune"),
+}
+
+
+def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
+    """The answer for a family: the verdict on each HD arm, then the numbers behind it.
+
+    `rows` are the family's rows of `over_common_levels` at the tested settings of other factors.
+    """
+    names = join([arm.name for arm in family.arms])
+    if len(rows) and not rows["n_cells"].any():
+        return [f"No confirmatory cell of {names} has a result yet."]
+    if len(rows) and rows["n_cells"].all() and (rows["n_diverged"] == rows["n_cells"]).all():
+        return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
+    if family.base is None or not family.others:
+        return [text for arm in family.arms for text in _alone(rows, arm.name)]
+    said = [text for arm in family.others for text in _of_arm(arm, judged)]
+    return [*said, *_losses(rows, family.base.name, family.others, judged)]
+
+
+def _alone(rows: pd.DataFrame, name: str) -> list[str]:
+    """An arm with nothing to compare it with: how wide its good lr are, and what is lost."""
+    known = rows[rows["arm"] == name].dropna(subset="regret_mean")
+    if not len(known):
+        return [f"{name}: no seed has a result at every nonzero lr, so there is no answer."]
+    widths = known["decades_within_5pct"].dropna().sort_values().tolist()
+    said = []
+    if widths:
+        ends = " to ".join(f"{width:.3g}" for width in dict.fromkeys((widths[0], widths[-1])))
+        noun = "decade" if ends == "1" else "decades"
+        said.append(f"{name} stays within 5% of its best over {ends} {noun} of lr.")
+    best = [level(value) for value in dict.fromkeys(known["best_level"].dropna())]
+    at = f" The best lr is {best[0]}." if len(best) == 1 else ""
+    return [*said, f"Averaged over the lr tried, {name} loses {_range(known)}.{at}"]
+
+
+def _of_arm(arm: Arm, judged: Verdict | str) -> list[str]:
+    if isinstance(judged, str):
+        return [f"No verdict on {arm.name}: {judged}."]
+    parts = judged.parts[judged.parts["arm"] == arm.name]
+    tested = parts[parts["primary"]]
+    if len(tested):
+        joint = judged.joint.set_index("arm").loc[arm.name]
+        return [confirmed(arm, str(joint["verdict"]), tested)]
+    first = parts[parts["part"] == "C1"]
+    if not len(first):
+        return []
+    others = [f for f in _factors(first) if f != "hypergrad_lr" and first[f].notna().any()]
+    noun = "settings" if others else "settings of hypergrad_lr"
+    return [_explored(arm, first, noun)]
+
+
+def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
+    """The verdict at the setting that was fixed beforehand, part by part; counts over several."""
+    settings = [_words(setting) for setting in _tested_settings(tested)]
+    if len(settings) > 1:
+        return _over_several(arm, outcome, tested, settings)
+    found = dict(zip(tested["part"], tested["verdict"], strict=True))
+    side = only_on(tested, str(arm.baseline))
+    holds, fails, open_ = (
+        [
+            SAYING[part][kind == "refuted"].format(arm.baseline)
+            + (side if (part, kind) == ("C1", "supported") else "")
+            for part in found
+            if found[part] == kind
+        ]
+        for kind in ("supported", "refuted", "inconclusive")
+    )
+    where = f" at {settings[0]}, fixed beforehand," if any(settings) else ""
+    said = [f"{join(holds)}"] if holds else []
+    said += [f"{'but ' if holds else ''}{join(fails)}"] if fails else []
+    sentence = f"{START[outcome]}:{where} {arm.name} {', '.join(said)}" if said else START[outcome]
+    if open_:
+        whether = f"whether it {join(open_)} is open"
+        sentence += f"; {whether}" if said else f":{where} {whether.replace('it', arm.name, 1)}"
+    return f"{sentence}."
+
+
+def _over_several(arm: Arm, outcome: str, tested: pd.DataFrame, settings: Sequence[str]) -> str:
+    said = []
+    for part, rows in tested.groupby("part"):
+        counts = rows["verdict"].value_counts()
+        kinds = join([f"{kind} {_times(counts[kind])}" for kind in START if kind in counts])
+        side = only_on(rows, str(arm.baseline))
+        held = side.replace("(", "(where it holds, ") if side else ""
+        said.append(f"“{SAYING[str(part)][0].format(arm.baseline)}” is {kinds}{held}")
+    where = f"{len(settings)} settings fixed beforehand ({'; '.join(settings)})"
+    return f"{START[outcome]}: {arm.name} was tested at {where}: {', '.join(said)}."
+
+
+def only_on(rows: pd.DataFrame, baseline: str) -> str:
+    """Where C1 holds on one side of the baseline's best lr only: which, else no words."""
+    held = rows.loc[(rows["part"] == "C1") & (rows["verdict"] == "supported"), "side"]
+    one_sided = held[held.isin(["below", "above"])]
+    if not len(one_sided):
+        return ""
+    where = f"only for lr {' or '.join(sorted(set(one_sided)))} {baseline}'s best"
+    often = "" if len(one_sided) == len(held) else f"{_times(len(one_sided))} "
+    return f" ({often}{where})"
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
+def _factors(parts: pd.DataFrame) -> list[str]:
+    return factors_between(parts, "baseline", "primary")
+
+
+def _tested_settings(tested: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """Levels of the HD arm's factors at each setting that was tested; C4 has none."""
+    levels = tested.loc[tested["part"] != "C4", _factors(tested)].drop_duplicates()
+    return [{str(k): v for k, v in row.dropna().items()} for _, row in levels.iterrows()]
+
+
+def _words(setting: Mapping[str, Any]) -> str:
+    return join([f"{name} {level(value)}" for name, value in setting.items()])
+
+
+def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
+    """What C1 came to over the settings of an arm; `noun` is what they are called."""
+    n = len(first)
+    counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
+    than = f"depends much less on lr than {arm.baseline}"
+    side = only_on(first, str(arm.baseline))
+    if counts["supported"] == n:
+        return f"Yes: {arm.name} {than}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
+    if counts["refuted"] == n > 1:
+        return f"No: at none of {n} {noun} does {arm.name} {than.replace('depends', 'depend')}."
+    if counts["refuted"] == n:
+        return f"No: {arm.name} does not {than.replace('depends', 'depend')}."
+    if counts["inconclusive"] == n:
+        each = f" at each of {n} {noun}" if n > 1 else ""
+        return f"Not settled: whether {arm.name} {than} is open{each}."
+    rest = [
+        words
+        for kind, words in (
+            ("refuted", count(counts["refuted"], "is refuted", "are refuted")),
+            ("inconclusive", count(counts["inconclusive"], "is open", "are open")),
+        )
+        if counts[kind]
+    ]
+    if not counts["supported"]:
+        return f"Not shown: {arm.name} {than} at none of {n} {noun}; {join(rest)}."
+    return f"Partly: {arm.name} {than}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
+
+
+def windows(judged: Verdict | str, family: Family) -> list[str]:
+    """Where C1, C2 and C3 are supported together, a sentence an HD arm; descriptive."""
+    if isinstance(judged, str) or not len(judged.window):
+        return []
+    return [
+        f"{arm.name}: C1, C2 and C3 are supported together at {_levels(row['supported'])}."
+        for arm in family.others
+        for _, row in judged.window[judged.window["arm"] == arm.name].head(1).iterrows()
+    ]
+
+
+def _levels(supported: Sequence[float]) -> str:
+    if not supported:
+        return "no level of hypergrad_lr that was tried"
+    return f"hypergrad_lr {join([level(value) for value in supported])}"
+
+
+def _losses(
+    rows: pd.DataFrame, base: str, others: Sequence[Arm], judged: Verdict | str
+) -> list[str]:
+    """What is lost over lr and from lr = 0, at the tested setting or over all of them."""
+    known = rows.dropna(subset="regret_mean")
+    own = {arm.name: _at_tested(known[known["arm"] == arm.name], judged) for arm in others}
+    own = {name: found for name, found in own.items() if len(found)}
+    against = known[known["arm"] == base]
+    if not own or not len(against):
+        return ["What is lost over lr is not known for both: no seed has a result at all their lr."]
+    said = join([f"{name} {_range(found)}" for name, found in own.items()])
+    zero = {name: found.dropna(subset="regret_zero") for name, found in own.items()}
+    from_zero = join([f"{n} loses {_range(f, 'regret_zero')}" for n, f in zero.items() if len(f)])
+    return [
+        f"Averaged over {_levels_meant(against)}, {base} loses {_range(against)}, {said}."
+        + (f" Started at lr = 0, {from_zero}." if from_zero else "")
+    ]
+
+
+def _levels_meant(rows: pd.DataFrame) -> str:
+    """Which levels of lr the average is over: those that every arm of the family was run at."""
+    n = int(rows["n_common"].max())
+    if not rows["n_uncommon"].any():
+        return "the lr tried"
+    return (
+        f"the {n} nonzero lr that all these arms were run at" if n > 1 else "the one lr in common"
+    )
+
+
+def _at_tested(rows: pd.DataFrame, judged: Verdict | str) -> pd.DataFrame:
+    """Rows at the setting that was fixed beforehand; all of them where none was."""
+    if isinstance(judged, str) or not len(rows):
+        return rows
+    parts = judged.parts
+    own = parts[parts["primary"] & (parts["arm"] == rows["arm"].iloc[0])]
+    settings = _tested_settings(own)
+    chosen = [
+        any(all(r[k] == v for k, v in s.items()) for s in settings) for _, r in rows.iterrows()
+    ]
+    return rows[chosen] if settings else rows
+
+
+def _range(rows: pd.DataFrame, column: str = "regret_mean") -> str:
+    """Lowest and highest regret of some settings in percent, each with its interval."""
+    order = rows.sort_values(column, kind="stable")
+    ends = order.iloc[[0, -1]] if len(order) > 1 else order
+    said = [loss_words(row, column) for _, row in ends.iterrows()]
+    return f"between {said[0]} and {said[1]}" if len(said) > 1 else said[0]
+
+
+def loss_words(row: Mapping[str, float] | pd.Series, column: str = "regret_mean") -> str:
+    """A regret in percent, with its interval from three seeds on."""
+    if row["n_seeds"] < FEWEST_SEEDS:
+        return f"{percent(row[column])}%"
+    low, high = row[f"{column}_lower"], row[f"{column}_upper"]
+    first, _, rest = interval(row[column], low, high, percent).partition(" ")
+    return f"{first}% {rest}".strip()
+
+
+def how_sure(rows: pd.DataFrame) -> str:
+    """What the brackets are, and what few seeds mean for them.
+
+    `rows` are of `sensitivity_table`.
+    """
+    n = int(rows["n_seeds"].max()) if len(rows) else 0
+    if not n:
+        return ""
+    if n < FEWEST_SEEDS:
+        return f"{count(n, 'seed')}: too few for intervals that say anything."
+    few = ", wide because so few" if n < FEW_SEEDS else ""
+    return f"Brackets: 95% intervals over {count(n, 'seed')}{few}."

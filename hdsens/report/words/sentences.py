@@ -1,0 +1,69 @@
+"""What a study asks, cost and lacks, and a figure's numbers, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from hdsens.analysis import Accounting
+from hdsens.study import Study
+from hdsens.text import count, duration, join, level, number
+
+Row = pd.Series
+
+
+def question(study: Study) -> str:
+    """What a study asks."""
+    if any(arm.hypergrad_lr is not None for arm in study.arms):
+        return "Does hypergradient descent make the result depend less on the learning rate?"
+    return "How much does the result depend on the learning rate?"
+
+
+def how_far(account: Accounting) -> str | None:
+    """What is missing, as a sentence; None when nothing is."""
+    parts = []
+    if account.missing:
+        parts.append(f"{count(account.missing, 'cell')} of {account.expected:,} did not run yet")
+    if account.failed:
+        verb = "has" if account.failed == 1 else "have"
+        parts.append(f"{count(account.failed, 'cell')} failed and {verb} no result")
+    if not account.used:
+        parts.append("no cell has a result, so there is nothing to compare")
+    return f"This report is partial: {join(parts)}." if parts else None
+
+
+def cost(cells: pd.DataFrame) -> str:
+    """Training time of all cells together."""
+    return duration(float(cells["wall_s"].sum()))
+
+
+def curve_text(rows: pd.DataFrame, names: Sequence[str]) -> str:
+    """A figure's numbers for a screen reader: lowest and highest mean loss of each arm."""
+    parts = []
+    for name in names:
+        own = rows[rows["arm"] == name].dropna(subset="loss_mean").sort_values("loss_mean")
+        if len(own):
+            best, worst = own.iloc[0], own.iloc[-1]
+            parts.append(
+                f"{name}: lowest mean {number(best['loss_mean'])} at lr {level(best['lr'])}"
+                f"{_hypergrad(best)}, highest {number(worst['loss_mean'])}"
+                f" at lr {level(worst['lr'])}{_hypergrad(worst)}"
+            )
+    return ". ".join(parts)
+
+
+def idle_words(rows: pd.DataFrame, base: str | None) -> str:
+    """That a base arm at lr = 0 does not train, where its loss there is the initial one."""
+    at_zero = rows[(rows["arm"] == base) & (rows["lr"] == 0)].dropna(subset="loss_mean")
+    if not len(at_zero) or not np.allclose(
+        at_zero["loss_mean"], at_zero["initial_loss"], rtol=1e-3
+    ):
+        return ""
+    return f"at lr = 0 {base} does not train (initial loss)"
+
+
+def _hypergrad(row: Row) -> str:
+    value = row.get("hypergrad_lr")
+    return "" if value is None or pd.isna(value) else f", hypergrad_lr {level(value)}"

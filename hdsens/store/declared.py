@@ -1,0 +1,96 @@
+"""What a study declared when its cells ran: kept with every run, read back by the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hdsens.study import Protocol, Study
+from hdsens.study.cells import budget_in_steps
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DeclaredArm(_Told):
+    """An arm and its levels."""
+
+    baseline: str | None
+    optimizer: str
+    settings: dict[str, Any]
+    schedule: str
+    clip_grad_norm: float
+    levels: dict[str, list[Any]]
+
+
+class Declaration(_Told):
+    """Everything of a study that must not change once its confirmatory cells have run."""
+
+    protocol: Protocol | None
+    seeds: list[int]
+    arms: dict[str, DeclaredArm]
+
+
+def declaration(study: Study) -> dict[str, Any]:
+    """A study's declaration, as JSON has it."""
+    arms = {
+        arm.name: DeclaredArm(
+            baseline=arm.baseline,
+            optimizer=arm.optimizer,
+            settings=arm.settings,
+            schedule=arm.schedule,
+            clip_grad_norm=arm.clip_grad_norm,
+            levels={name: list(levels) for name, levels in arm.factor_levels.items()},
+        )
+        for arm in study.arms
+    }
+    told = Declaration(protocol=study.protocol, seeds=sorted(study.seeds), arms=arms)
+    return told.model_dump(mode="json")
+
+
+def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Declarations in the order they were made, each with the time of its first and last run.
+
+    The last is the present study's, with no times. A run that kept none that can be read (an
+    earlier version's, or a damaged one) has `declared` None.
+    """
+    told = sorted((_read(run) for run in runs), key=lambda entry: entry[0])
+    entries: list[tuple[str | None, str | None, dict[str, Any] | None]] = []
+    for declared, group in groupby(told, key=lambda entry: entry[1]):
+        times = [at.isoformat() for at, _ in group]
+        entries.append((times[0], times[-1], declared))
+    return [
+        {"task": study.task.label, "started_at": first, "last_at": last, "declared": declared}
+        for first, last, declared in [*entries, (None, None, declaration(study))]
+    ]
+
+
+_UNKNOWN = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+
+
+def _read(run: Mapping[str, Any]) -> tuple[datetime, dict[str, Any] | None]:
+    try:
+        at = datetime.fromisoformat(str(run.get("started_at")))
+        told = Declaration.model_validate(run.get("declared"))
+    except (ValueError, ValidationError):
+        return _UNKNOWN, None
+    return (_UNKNOWN, None) if at.tzinfo is None else (at, told.model_dump(mode="json"))
+
+
+def task_settings(study: Study, train_size: int) -> dict[str, Any]:
+    """What a task's label leaves out, and two results of one label may differ in."""
+    task = study.task
+    return {
+        "batch_size": task.batch_size,
+        "steps": budget_in_steps(task, task.batch_size, train_size),
+        "weight_decay": task.weight_decay,
+        "validation": task.validation,
+        "dtype": task.dtype,
+        "stop": study.stop.when,
+        "seeds": sorted(study.seeds),
+    }

@@ -1,0 +1,178 @@
+"""Study -> cells, and their identity: equal for cells that must give the same result.
+
+Not part of it: study name, baseline, trace cadence, executor, device, versions, packs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hdsens.study.declaration import Arm, Study, Task
+from hdsens.study.levels import Level
+
+IDENTITY_VERSION = 1
+
+Role = Literal["pilot", "confirmatory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm at one point of its factors with one seed: one training run.
+
+    Attributes:
+        cell_id: SHA-256, in hex, of everything that determines the result.
+        arm: name of the arm in the study.
+        seed: seed of initial weights, batch order and dropout.
+        role: ``pilot`` seeds choose, ``confirmatory`` seeds are tested.
+        factors: level of each factor, `lr` first.
+        batch_size: examples in a minibatch.
+        steps: the budget, in updates.
+    """
+
+    cell_id: str
+    arm: str
+    seed: int
+    role: Role
+    factors: Mapping[str, Level]
+    batch_size: int
+    steps: int
+
+
+def expand(study: Study, train_size: int) -> tuple[Cell, ...]:
+    """All cells of a study.
+
+    Args:
+        study: the declaration.
+        train_size: number of training examples after the validation split; epochs become steps
+            with it.
+    """
+    seeds: list[tuple[int, Role]] = [(seed, "pilot") for seed in study.pilot_seeds]
+    seeds += [(seed, "confirmatory") for seed in study.seeds]
+    points = [
+        _Point.of(study, arm, factors, train_size) for arm in study.arms for factors in grid(arm)
+    ]
+    texts = [canonical_json(seed).encode() for seed, _ in seeds]
+    return tuple(
+        point.cell(seed, text, role)
+        for (seed, role), text in zip(seeds, texts, strict=True)
+        for point in points
+    )
+
+
+def grid(arm: Arm) -> Iterator[dict[str, Level]]:
+    """The points of an arm's full grid, the last factor varying fastest."""
+    levels = arm.factor_levels
+    return (dict(zip(levels, point, strict=True)) for point in itertools.product(*levels.values()))
+
+
+def arm_arguments(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
+    """The optimizer's constructor arguments: factors over settings over the task."""
+    arguments = {"weight_decay": task.weight_decay, **arm.settings, **factors}
+    arguments.pop("batch_size", None)
+    return arguments
+
+
+def budget_in_steps(task: Task, batch_size: int, train_size: int) -> int:
+    """Updates in the budget; an epoch keeps its last short batch."""
+    if task.steps is not None:
+        return task.steps
+    return (task.epochs or 0) * math.ceil(train_size / batch_size)
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys, no spaces, and every number a float.
+
+    >>> canonical_json({"b": 1, "a": [True, 1e-5]})
+    '{"a":[true,1e-05],"b":1.0}'
+    """
+    return json.dumps(
+        _floats(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def _floats(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _floats(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_floats(v) for v in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) + 0.0  # -0.0 becomes 0.0
+    return value
+
+
+def _batch_size(arm: Arm, task: Task, factors: Mapping[str, Level]) -> int:
+    """Factors over settings over the task, as for the optimizer's arguments."""
+    stated = {"batch_size": task.batch_size, **arm.settings, **factors}
+    return int(stated["batch_size"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What the cells of one point of an arm share, hashed once for all seeds.
+
+    The identity is canonical JSON, whose keys are sorted: `head` is a hash of what comes before
+    the seed, `tail` what comes after.
+    """
+
+    arm: str
+    factors: Mapping[str, Level]
+    batch_size: int
+    steps: int
+    head: hashlib._Hash
+    tail: bytes
+
+    @classmethod
+    def of(cls, study: Study, arm: Arm, factors: Mapping[str, Level], train_size: int) -> _Point:
+        batch_size = _batch_size(arm, study.task, factors)
+        steps = budget_in_steps(study.task, batch_size, train_size)
+        before = {"arm": _arm_identity(arm, study.task, factors)}
+        after = {
+            "stop": study.stop.when,
+            "targets": {name: target.batch_loss for name, target in study.targets.items()},
+            "task": _task_identity(study.task, batch_size, steps),
+            "version": IDENTITY_VERSION,
+        }
+        head = f'{canonical_json(before)[:-1]},"seed":'
+        tail = f",{canonical_json(after)[1:]}"
+        return cls(
+            arm.name, factors, batch_size, steps, hashlib.sha256(head.encode()), tail.encode()
+        )
+
+    def cell(self, seed: int, text: bytes, role: Role) -> Cell:
+        """The cell of a seed; `text` is how the identity writes it."""
+        digest = self.head.copy()
+        digest.update(text + self.tail)
+        return Cell(
+            digest.hexdigest(), self.arm, seed, role, self.factors, self.batch_size, self.steps
+        )
+
+
+def _arm_identity(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
+    stated = arm_arguments(arm, task, {})
+    return {
+        "name": arm.name,
+        "optimizer": arm.optimizer,
+        "settings": {k: v for k, v in stated.items() if k not in factors},
+        "factors": dict(factors),
+        "schedule": arm.schedule,
+        "clip_grad_norm": arm.clip_grad_norm,
+    }
+
+
+def _task_identity(task: Task, batch_size: int, steps: int) -> dict[str, Any]:
+    return {
+        "model": task.model,
+        "model_settings": task.model_settings,
+        "data": task.data,
+        "data_settings": task.data_settings,
+        "batch_size": batch_size,
+        "validation": task.validation,
+        "dtype": task.dtype,
+        "steps": steps,
+    }

@@ -1,0 +1,74 @@
+"""Cells -> packs: cells that can be trained together in one program."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hdsens.study.cells import Cell
+from hdsens.study.declaration import Study
+from hdsens.study.optimizers import update_rule
+
+DEFAULT_SIZE = 32
+
+Path = Literal["fused", "plain"]
+"""`fused`: all cells of a pack in one program; `plain`: one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Cells that share task, batch size, seed and update rule; the unit of work.
+
+    Attributes:
+        pack_id: hash of the sorted cell_ids, so that equal packs have equal names.
+        cells: the members.
+        path: how they are trained.
+    """
+
+    pack_id: str
+    cells: tuple[Cell, ...]
+    path: Path = "plain"
+
+
+def make_pack(cells: Iterable[Cell], path: Path = "plain") -> Pack:
+    """A pack of these cells, named after them."""
+    members = tuple(cells)
+    return Pack(hash_of_ids(cell.cell_id for cell in members), members, path)
+
+
+def halves(pack: Pack) -> tuple[Pack, Pack]:
+    """The two halves of a pack of several cells."""
+    middle = len(pack.cells) // 2
+    return make_pack(pack.cells[:middle], pack.path), make_pack(pack.cells[middle:], pack.path)
+
+
+def hash_of_ids(cell_ids: Iterable[str]) -> str:
+    """32 hex digits that depend on the set of cell_ids alone."""
+    return hashlib.sha256("\n".join(sorted(cell_ids)).encode()).hexdigest()[:32]
+
+
+def pack_cells(
+    cells: Iterable[Cell], study: Study, size: int = DEFAULT_SIZE, path: Path = "plain"
+) -> tuple[Pack, ...]:
+    """Packs of at most `size` cells each, in the order of the study.
+
+    Base arms and their HD arms follow one update rule (β = 0) and share packs.
+    """
+    groups: dict[tuple[int, int, str], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.seed, cell.batch_size, update_rule(study.arm(cell.arm).optimizer))
+        groups.setdefault(key, []).append(cell)
+    return tuple(
+        make_pack(chunk, path) for group in groups.values() for chunk in _even_chunks(group, size)
+    )
+
+
+def _even_chunks(cells: Sequence[Cell], size: int) -> Iterable[tuple[Cell, ...]]:
+    """As few chunks as `size` allows, their lengths at most one apart."""
+    n_chunks = -(-len(cells) // size)
+    base, extra = divmod(len(cells), n_chunks)
+    members = iter(cells)
+    return [tuple(itertools.islice(members, base + (i < extra))) for i in range(n_chunks)]

@@ -1,0 +1,1 @@
+"""Which cells train together and how: by trying it and measuring."""

@@ -1,0 +1,63 @@
+"""The first forward and backward pass of a study, tried before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hdsens.errors import InputError, describe
+from hdsens.study import Study
+from hdsens.study.cells import Cell
+from hdsens.training.examples import Batches, load_examples
+from hdsens.training.job import Job, evaluate
+
+
+def try_first_step(study: Study, cell: Cell, device: torch.device) -> Job:
+    """Build a cell's model, train it on its first minibatch without an update, and evaluate it.
+
+    Raises:
+        InputError: the data or the model cannot do that, so that no cell could; it says where in a
+            person's own code the reason lies.
+    """
+    data, model = f"data set {study.task.data!r}", f"model {study.task.model!r}"
+    with _naming(study, data, "must load"):
+        job = Job(study, load_examples(study.task, device), device)
+    with _naming(study, model, "must be built"):
+        net = job.fresh_model(cell.seed)
+    job.seed_step(cell.seed, 1)
+    with _naming(study, data, "must give a minibatch"):
+        batch = Batches(job.examples, cell.seed, cell.batch_size).at(1)
+    with _naming(study, model, "must train on a minibatch"):
+        logits = net.train()(batch.inputs)
+        _check_logits(model, logits, len(batch.targets), job.examples.n_classes)
+        functional.cross_entropy(logits, batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+    with _naming(study, model, "must be evaluated on a minibatch"):
+        evaluate(net, batch)
+    return job
+
+
+def _check_logits(model: str, logits: object, n: int, n_classes: int) -> None:
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == n
+    if not (fits and isinstance(logits, Tensor) and logits.shape[1] >= n_classes):
+        raise InputError(
+            model, f"must return a tensor of {n_classes} logits for each of {n} examples", shape
+        )
+
+
+@contextmanager
+def _naming(study: Study, thing: str, rule: str) -> Iterator[None]:
+    """Say of whatever is raised what it broke."""
+    task = f"study {study.name!r}: task"
+    try:
+        yield
+    except InputError as error:
+        raise error.within(task) from None
+    except Exception as error:  # whatever a person's own code raises
+        raise InputError(
+            f"{task}: {thing}", f"{rule}: {describe(error)}", remedy="mend it or its settings"
+        ) from error

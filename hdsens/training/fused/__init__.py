@@ -1,0 +1,1 @@
+"""Many cells in one program, with the numbers of the plain loop."""

@@ -1,0 +1,191 @@
+"""What the cells of a pack have recorded so far, as arrays over cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hdsens.records import CellRecord, TracePoint
+from hdsens.study.cells import Cell
+from hdsens.training.job import Evaluation
+from hdsens.training.resuming.snapshots import trace_from_json, trace_to_json
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Pair = tuple[Evaluation, Evaluation]
+"""On the training and on the validation split."""
+TRACE_FIELDS = dataclasses.fields(TracePoint)
+_LR_RANGE = ("lr_final", "lr_max", "lr_min")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Successive steps of the live cells.
+
+    Attributes:
+        first_step: of the window.
+        losses: minibatch losses `(n_steps, n_live)`.
+        lrs: of the updates, likewise.
+        finite: whether the parameters were finite after the update, likewise.
+    """
+
+    first_step: int
+    losses: Floats
+    lrs: Floats
+    finite: npt.NDArray[np.bool_]
+
+    def sound_steps(self) -> Ints:
+        """How many steps of the window each cell made before one with a non-finite number."""
+        sound = np.isfinite(self.losses) & np.isfinite(self.lrs) & self.finite
+        return np.where(sound.all(axis=0), len(sound), (~sound).argmax(axis=0))
+
+
+class Ledger:
+    """Collects first passages, lr range, trace and ends of a pack's cells.
+
+    Args:
+        cells: of the pack.
+        targets: minibatch loss of each target.
+        steps_per_epoch: to count epochs in traces.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], targets: Mapping[str, float], steps_per_epoch: int
+    ) -> None:
+        n = len(cells)
+        self.cells, self.targets, self.per_epoch = cells, targets, steps_per_epoch
+        self.live: Ints = np.arange(n)
+        self.steps_to = {name: np.zeros(n, dtype=np.int64) for name in targets}
+        self.lr_final, self.lr_max, self.lr_min = (np.full(n, np.nan) for _ in range(3))
+        self.diverged_step = np.zeros(n, dtype=np.int64)
+        self.best_valid_loss: dict[int, float] = {}
+        self.ends: dict[int, int] = {}
+        self.traces: list[list[TracePoint]] = [[] for _ in cells]
+
+    def add(self, window: Window) -> None:
+        """Note a window; cells that diverged in it are live no more after `drop`."""
+        sound = window.sound_steps()
+        n_steps = len(window.losses)
+        step = np.arange(n_steps)[:, None]
+        for name, target in self.targets.items():
+            reached = (window.losses <= target) & (step <= sound)
+            new = reached.any(axis=0) & (self.steps_to[name][self.live] == 0)
+            self.steps_to[name][self.live[new]] = window.first_step + reached.argmax(axis=0)[new]
+        self._add_lrs(np.where(step < sound, window.lrs, np.nan), sound)
+        ended = sound < n_steps
+        self.diverged_step[self.live[ended]] = window.first_step + sound[ended]
+
+    def _add_lrs(self, lrs: Floats, sound: Ints) -> None:
+        live, some = self.live, sound > 0
+        self.lr_max[live] = np.fmax(self.lr_max[live], np.fmax.reduce(lrs))
+        self.lr_min[live] = np.fmin(self.lr_min[live], np.fmin.reduce(lrs))
+        self.lr_final[live[some]] = lrs[sound[some] - 1, np.flatnonzero(some)]
+
+    def drop(self, gone: npt.NDArray[np.bool_]) -> Ints:
+        """Take cells out of the live ones; the rows that stay."""
+        kept = np.flatnonzero(~gone)
+        self.live = self.live[kept]
+        return kept
+
+    def diverged(self) -> npt.NDArray[np.bool_]:
+        """Which live cells have diverged."""
+        return self.diverged_step[self.live] > 0
+
+    def all_reached(self) -> npt.NDArray[np.bool_]:
+        """Which live cells have reached every target."""
+        reached = [steps[self.live] > 0 for steps in self.steps_to.values()]
+        return np.logical_and.reduce(reached, axis=0) if reached else self.live < 0
+
+    def point(self, step: int, rows: Ints, losses: Floats) -> None:
+        """Add a point without evaluation to the trace of some live cells."""
+        for cell, loss in zip(self.live[rows].tolist(), losses[rows].tolist(), strict=True):
+            self._trace(cell, step, loss)
+
+    def evaluated_point(
+        self,
+        step: int,
+        rows: Ints,
+        losses: Floats,
+        evaluations: Sequence[Pair],
+        ends: npt.NDArray[np.bool_],
+    ) -> None:
+        """Add an evaluated point to the trace of some live cells; for those of `ends` their last.
+
+        A cell whose evaluation is not finite has diverged.
+        """
+        for row, (train, valid) in zip(rows.tolist(), evaluations, strict=True):
+            cell = int(self.live[row])
+            if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
+                self.diverged_step[cell] = step
+                continue
+            best = self.best_valid_loss.get(cell, valid.loss)
+            self.best_valid_loss[cell] = min(best, valid.loss)
+            self._trace(cell, step, float(losses[row]), train.loss, valid.loss, valid.accuracy)
+            if ends[row]:
+                self.ends[cell] = step
+
+    def ended(self, initial_loss: float) -> list[CellRecord]:
+        """The records of the cells that are live no more."""
+        live = set(self.live.tolist())
+        return [self._record(c, initial_loss) for c in range(len(self.cells)) if c not in live]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """What is known of the live cells, by name, cells first; null is NaN."""
+        live = self.live
+        best = [self.best_valid_loss.get(cell, math.nan) for cell in live.tolist()]
+        traces = [trace_to_json(self.traces[cell]) for cell in live.tolist()]
+        return {
+            **{f"steps_to/{name}": steps[live] for name, steps in self.steps_to.items()},
+            **{name: getattr(self, name)[live] for name in _LR_RANGE},
+            "best_valid_loss": np.array(best),
+            "trace": np.array(traces, dtype=np.float64).reshape(len(live), -1, len(TRACE_FIELDS)),
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from the `state` of just these cells."""
+        for name, steps in self.steps_to.items():
+            steps[:] = state[f"steps_to/{name}"]
+        for name in _LR_RANGE:
+            getattr(self, name)[:] = state[name]
+        best = enumerate(state["best_valid_loss"].tolist())
+        self.best_valid_loss = {cell: loss for cell, loss in best if not math.isnan(loss)}
+        self.traces = [trace_from_json(_with_nulls(points)) for points in state["trace"]]
+
+    def _trace(self, cell: int, step: int, loss: float, *evaluation: float) -> None:
+        lr = float(self.lr_final[cell])
+        self.traces[cell].append(TracePoint(step, step / self.per_epoch, lr, loss, *evaluation))
+
+    def _record(self, cell: int, initial_loss: float) -> CellRecord:
+        diverged_step = int(self.diverged_step[cell]) or None
+        end = None if diverged_step else self.traces[cell][-1]
+        return CellRecord(
+            cell=self.cells[cell],
+            outcome="diverged" if diverged_step else "completed",
+            diverged_step=diverged_step,
+            steps_run=diverged_step or self.ends[cell],
+            initial_loss=initial_loss,
+            train_loss=end.train_loss if end else None,
+            valid_loss=end.valid_loss if end else None,
+            valid_accuracy=end.valid_accuracy if end else None,
+            best_valid_loss=self.best_valid_loss.get(cell),
+            lr_final=_number(self.lr_final[cell]),
+            lr_max=_number(self.lr_max[cell]),
+            lr_min=_number(self.lr_min[cell]),
+            steps_to={n: int(steps[cell]) for n, steps in self.steps_to.items() if steps[cell]},
+            trace=tuple(self.traces[cell]),
+        )
+
+
+def _with_nulls(points: npt.NDArray[np.float64]) -> list[list[Any]]:
+    rows = [[None if math.isnan(x) else x for x in point] for point in points.tolist()]
+    return [[int(row[0] or 0), *row[1:]] for row in rows]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

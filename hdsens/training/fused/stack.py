@@ -1,0 +1,206 @@
+"""The models of a pack as one model whose weights have a leading axis of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from hdsens.training.examples import Split
+from hdsens.training.fused.cellwise import chain_of, layers_by_way, make_cellwise, run_chain
+from hdsens.training.fused.fusable import obstacle_of_model
+from hdsens.training.job import EVALUATION_BATCH, Evaluation
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The weights of a pack.
+
+    Attributes:
+        module: the model that gives the computation; its own weights are not used.
+        parameters: trained ones by name, `(n_cells, *shape)`.
+        frozen: parameters that nothing trains, the same for all cells.
+        buffers: running statistics and the like, `(n_cells, *shape)`.
+    """
+
+    module: nn.Module
+    parameters: Mapping[str, Tensor]
+    frozen: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, n_cells: int) -> Stack:
+        """`n_cells` copies of a model, which it takes over.
+
+        Raises:
+            RuntimeError: the model has no fused form.
+        """
+        obstacle = obstacle_of_model(model)
+        if obstacle is not None:
+            raise RuntimeError(obstacle)
+        named = dict(model.named_parameters())
+        return cls(
+            module=make_cellwise(model),
+            parameters={
+                name: _copies(p, n_cells).requires_grad_()
+                for name, p in named.items()
+                if p.requires_grad
+            },
+            frozen={name: p.detach() for name, p in named.items() if not p.requires_grad},
+            buffers={name: _copies(b, n_cells) for name, b in model.named_buffers()},
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """How many models."""
+        return len(next(iter(self.parameters.values())))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Logits `(n_cells, n, n_classes)` of inputs that all cells share `(n, *input_shape)`."""
+        if self._chain is not None:
+            return run_chain(self._chain, self._weights, inputs)
+        logits: Tensor = self._over_cells(self.parameters, self.buffers, inputs)
+        return logits
+
+    def layers_by_way(self) -> dict[str, list[str]]:
+        """Kinds of layers, by how they run."""
+        return layers_by_way(self.module, chained=self._chain is not None)
+
+    def keep(self, rows: Tensor) -> Stack:
+        """The cells of these rows alone."""
+        return self.with_weights(
+            {name: p.detach()[rows] for name, p in self.parameters.items()},
+            {name: b[rows] for name, b in self.buffers.items()},
+        )
+
+    def with_weights(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> Stack:
+        """The same model with other weights, of any number of cells."""
+        trained = {name: parameters[name].requires_grad_() for name in self.parameters}
+        return replace(self, parameters=trained, buffers={n: buffers[n] for n in self.buffers})
+
+    @cached_property
+    def is_fixed(self) -> bool:
+        """Whether neither random numbers nor train and eval mode change what it computes."""
+        return self._chain is not None and not any(isinstance(x, nn.Dropout) for x in self._chain)
+
+    @cached_property
+    def _chain(self) -> tuple[nn.Module, ...] | None:
+        """The layers, where they are a simple chain; hooks and the like are vmap's affair.
+
+        Its parameters are the weights and biases of the linear layers, each of them once: none is
+        frozen, shared or a tensor that is no parameter.
+        """
+        layers = chain_of(self.module) or ()
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        own = [t for layer in linear for t in (layer.weight, layer.bias) if t is not None]
+        known = {id(self.module.get_parameter(name)) for name in self.parameters}
+        once = len(own) == len(self.parameters) and {id(tensor) for tensor in own} == known
+        return layers if linear and once else None
+
+    @cached_property
+    def _weights(self) -> dict[nn.Module, tuple[Tensor, Tensor | None]]:
+        stacked = {id(self.module.get_parameter(name)): p for name, p in self.parameters.items()}
+        return {
+            layer: (stacked[id(layer.weight)], stacked.get(id(layer.bias)))
+            for layer in self._chain or ()
+            if isinstance(layer, nn.Linear)
+        }
+
+    @cached_property
+    def _over_cells(self):  # type: ignore[no-untyped-def] # torch types vmap as Callable
+        def forward(
+            parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor
+        ) -> Tensor:
+            weights = {**parameters, **self.frozen, **buffers}
+            result: Tensor = functional_call(self.module, weights, (inputs,))
+            for name, buffer in buffers.items():
+                if weights[name] is not buffer:  # functional_call gives back what took its place
+                    raise RuntimeError(f"buffer {name!r} is replaced instead of written into")
+            return result
+
+        return torch.vmap(forward, in_dims=(0, 0, None), randomness="same")
+
+
+def backward_cells(stack: Stack, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
+    """Each cell's minibatch loss, and the gradients of the parameters that have one."""
+    if not stack.is_fixed:
+        stack.module.train()
+    logits = stack(batch.inputs)
+    losses, slopes = losses_and_slopes(logits, batch.targets)
+    parameters = stack.parameters
+    gradients = torch.autograd.grad(logits, tuple(parameters.values()), slopes, allow_unused=True)
+    return losses, _own_memory(dict(zip(parameters, gradients, strict=True)))
+
+
+def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each cell's mean cross-entropy `(n_cells,)` and its gradient by the logits, in closed form.
+
+    Never a mean over cells: that would train every cell at lr / n_cells.
+    """
+    scores = logits.detach().transpose(1, 2)  # classes before examples, as the layers leave them
+    log_shares = torch.log_softmax(scores, dim=1)
+    index = targets.expand(len(logits), 1, -1)
+    losses = -log_shares.gather(1, index).mean(dim=(1, 2))
+    slopes = log_shares.exp_()
+    slopes.scatter_add_(1, index, slopes.new_full((), -1.0).expand(index.shape))
+    return losses, slopes.div_(len(targets)).transpose(1, 2)
+
+
+@torch.no_grad()
+def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
+    """Evaluate every cell on a split, in eval mode; sums are taken in float64."""
+    stack.module.eval()
+    n_cells, device = stack.n_cells, split.targets.device
+    # Added up in place: small results kept between large ones would scatter over the heap.
+    loss = torch.zeros(n_cells, dtype=torch.float64, device=device)
+    right = torch.zeros(n_cells, dtype=torch.int64, device=device)
+    for start in range(0, len(split.targets), EVALUATION_BATCH):
+        rows = slice(start, start + EVALUATION_BATCH)
+        inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
+        scores = stack(inputs).transpose(1, 2)
+        index = targets.expand(n_cells, 1, -1)
+        log_shares = functional.log_softmax(scores, dim=1).gather(1, index)
+        loss -= log_shares.double().sum(dim=(1, 2))
+        right += _count_right(scores, targets, index)
+    n = len(split.targets)
+    pairs = zip(loss.tolist(), right.tolist(), strict=True)
+    return [Evaluation(x / n, r / n) for x, r in pairs]
+
+
+def _count_right(scores: Tensor, targets: Tensor, index: Tensor) -> Tensor:
+    """How often each cell's first best class of scores `(n_cells, n_classes, n)` is the target.
+
+    ``argmax`` along any but the last axis takes several times as long as all else in an
+    evaluation; it is needed only where classes tie, or where a score is no number.
+    """
+    best = scores.amax(dim=1, keepdim=True)
+    # Comparing numbers into numbers is several times as fast as into booleans.
+    lower = torch.lt(scores, best, out=torch.empty_like(scores)).sum(dim=(1, 2))
+    if (lower == scores[0].numel() - best[0].numel()).all():
+        return (scores.gather(1, index) == best).sum(dim=(1, 2))
+    return (scores.argmax(dim=1) == targets).sum(dim=1)
+
+
+def _copies(tensor: Tensor, n_cells: int) -> Tensor:
+    return (
+        tensor.detach().expand(n_cells, *tensor.shape).clone(memory_format=torch.contiguous_format)
+    )
+
+
+def _own_memory(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Gradients, none of which shares memory with another, so that rules may write into them."""
+    seen: set[int] = set()
+    own = {}
+    for name, gradient in gradients.items():
+        if gradient is not None:
+            shared = gradient.data_ptr() in seen
+            own[name] = gradient.clone() if shared else gradient.contiguous()
+            seen.add(own[name].data_ptr())
+    return own
