@@ -10,10 +10,11 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hdsens.study.declaration import Arm, Study, Task
+from hdsens.errors import InputError
+from hdsens.study.declaration import ARM_FACTORS, Arm, Study, Task
 from hdsens.study.levels import Level
 
 IDENTITY_VERSION = 1
@@ -63,6 +64,48 @@ def expand(study: Study, train_size: int) -> tuple[Cell, ...]:
         for (seed, role), text in zip(seeds, texts, strict=True)
         for point in points
     )
+
+
+def make_cell(
+    study: Study, arm: str, factors: Mapping[str, Level], seed: int, train_size: int
+) -> Cell:
+    """One cell made by itself, equal to the grid's where the grid has one at this point.
+
+    Args:
+        study: the declaration.
+        arm: name of one of its arms.
+        factors: one level for each factor of the arm, and for other arguments of the optimizer
+            that are to be factors of this cell. The levels need not be among the arm's.
+        seed: any seed; the role is ``confirmatory`` for those of `Study.seeds`, else ``pilot``.
+        train_size: as in `expand`.
+
+    Raises:
+        InputError: the study has no such arm, a factor is missing, or a level or the seed breaks
+            a rule.
+    """
+    own = [name for name in ARM_FACTORS if name in factors]
+    alone = {
+        **_arm_named(study, arm, factors).model_dump(),
+        "baseline": None,
+        **{name: [factors[name]] for name in own},
+        "factors": {name: [level] for name, level in factors.items() if name not in own},
+    }
+    point = {**study.model_dump(), "seeds": [seed], "protocol": None, "arms": [alone]}
+    (cell,) = expand(Study.from_dict(point), train_size)
+    return cell if seed in study.seeds else replace(cell, role="pilot")
+
+
+def _arm_named(study: Study, name: str, factors: Mapping[str, Level]) -> Arm:
+    """The arm, once it is sure that each of its factors has a level."""
+    thing = f"study {study.name!r}: arm"
+    if name not in {arm.name for arm in study.arms}:
+        arms = ", ".join(repr(arm.name) for arm in study.arms)
+        raise InputError(thing, "must be one of the study's", name, f"arms: {arms}")
+    arm = study.arm(name)
+    for factor in arm.factor_levels:
+        if factor not in factors:
+            raise InputError(f"{thing} {name!r}", f"needs a level of {factor}", remedy="add it")
+    return arm
 
 
 def grid(arm: Arm) -> Iterator[dict[str, Level]]:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import change
 
+from hdsens.errors import InputError
 from hdsens.study import Study, Task
-from hdsens.study.cells import budget_in_steps, canonical_json, expand
+from hdsens.study.cells import budget_in_steps, canonical_json, expand, make_cell
 from hdsens.study.packs import make_pack, pack_cells
 
 N_TRAIN = 1294
@@ -70,6 +71,65 @@ def test_what_does_not_determine_the_result_is_not_in_the_identity(small, path, 
 def test_what_determines_the_result_changes_the_identity(small, path, value):
     small["arms"] = small["arms"][:1]
     assert not set(ids(change(small, path, value))) & set(ids(small))
+
+
+@pytest.fixture
+def varied(small):
+    """Every kind of level: numbers, booleans, lists, whole numbers, and a protocol's seeds."""
+    small["protocol"] = {"pilot_seeds": [100], "primary": {"sgd_hd": {"hypergrad_lr": 0.01}}}
+    small["stop"] = {"when": "targets"}
+    del small["task"]["steps"]
+    small["task"]["epochs"] = 2
+    adam = {"betas": [[0.9, 0.999], [0.5, 0.9]], "amsgrad": [True, False], "batch_size": [32, 64]}
+    settings = {"eps": 1e-7, "amsgrad": True}
+    small["arms"].append(
+        {"name": "adam", "optimizer": "Adam", "lr": {"zero": True, "log10": [-2, 0]}}
+        | {"factors": adam, "settings": settings, "schedule": "inv_sqrt", "clip_grad_norm": 1.5}
+    )
+    return Study.from_dict(small)
+
+
+def test_a_cell_made_by_itself_is_the_grids(varied):
+    for cell in expand(varied, N_TRAIN):
+        alone = make_cell(varied, cell.arm, cell.factors, cell.seed, N_TRAIN)
+        assert alone == cell
+        assert list(alone.factors) == list(cell.factors)
+
+
+def test_a_cell_can_be_made_off_the_grid(varied):
+    grid = {cell.cell_id for cell in expand(varied, N_TRAIN)}
+    cell = make_cell(varied, "sgd_hd", {"lr": 0, "hypergrad_lr": 3e-3, "momentum": 1}, 7, N_TRAIN)
+    assert cell.cell_id not in grid
+    assert cell.factors == {"lr": 0.0, "hypergrad_lr": 3e-3, "momentum": 1.0}
+    assert (cell.arm, cell.seed, cell.role) == ("sgd_hd", 7, "pilot")
+    arm = varied.arm("sgd_hd").model_dump() | {"lr": 0, "hypergrad_lr": 3e-3, "baseline": None}
+    arm |= {"factors": {"momentum": 1}}
+    grown = Study.from_dict(varied.model_dump() | {"seeds": [7], "protocol": None, "arms": [arm]})
+    assert [c.cell_id for c in expand(grown, N_TRAIN)] == [cell.cell_id]
+
+
+@pytest.mark.parametrize(
+    ("arm", "factors", "seed", "message"),
+    [
+        ("nag", {"lr": 1.0}, 0,
+         "study 'small': arm must be one of the study's (got 'nag'); "
+         "arms: 'sgd', 'sgd_hd', 'adam'"),
+        ("sgd_hd", {"lr": 1.0}, 0,
+         "study 'small': arm 'sgd_hd' needs a level of hypergrad_lr; add it"),
+        ("sgd", {"lr": -1.0}, 0,
+         "study 'small': arm 'sgd': lr must be >= 0 (got -1.0); use 0 or a positive number"),
+        ("sgd", {"lr": 1.0, "steps": 5}, 0,
+         "study 'small': arm 'sgd': factor 'steps' must not be named like a result column; "
+         "rename it"),
+        ("sgd", {"lr": 1.0}, -1,
+         "study 'small': seeds must be whole numbers from 0 to 2**32 - 1 (got [-1]); "
+         "e.g. [0, 1, 2]"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_breaks_a_rule_is_refused_in_one_line(varied, arm, factors, seed, message):
+    with pytest.raises(InputError) as caught:
+        make_cell(varied, arm, factors, seed, N_TRAIN)
+    assert str(caught.value) == message
 
 
 def test_epochs_become_steps_and_equal_steps_are_equal_cells(small):
