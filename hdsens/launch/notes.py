@@ -7,7 +7,7 @@ from typing import Any
 
 from hdsens.study import Arm, Study, Task
 from hdsens.study.cells import Cell
-from hdsens.study.optimizers import OPTIMIZER_DEFAULTS
+from hdsens.study.optimizers import optimizer_facts
 from hdsens.study.packs import Pack
 from hdsens.training.choosing.choice import PathWish
 from hdsens.training.fused.fusable import obstacle
@@ -100,5 +100,6 @@ def _stated(arm: Arm) -> dict[str, Any]:
 def _value(arm: Arm, task: Task, name: str) -> Any:
     """What is stated, or what the task gives or the optimizer does otherwise, where known."""
     given = {"batch_size": task.batch_size, "weight_decay": task.weight_decay}
-    known = OPTIMIZER_DEFAULTS.get(arm.optimizer, {}) | given | _stated(arm)
+    facts = optimizer_facts(arm.optimizer)
+    known = {**facts.defaults, **facts.implied, **given, **_stated(arm)}
     return known.get(name, "default")

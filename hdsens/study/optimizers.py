@@ -1,30 +1,100 @@
-"""What optimizers do where an arm states nothing; a reader of results has no torch to ask."""
+"""Facts about optimizers by name: the one table of them, for readers that have no torch to ask.
+
+A name may be written as the class's alone (`SGD`), or with its module in torch's or this package's
+`optim` (`torch.optim:SGD`, `hdsens.optim.SGDHD`). Any other path is an unknown optimizer.
+
+To add an optimizer, add its row to `_TABLE`; if its rule has a fused form, that is a file in
+`hdsens/training/fused`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+COMPUTING = frozenset({"foreach", "fused", "capturable", "differentiable"})
+"""Arguments that change how a step is computed, never what it gives but for rounding."""
+
+HD_OPTIONS: Mapping[str, Any] = {
+    "hypergrad_lr": 0.0,
+    "rule": "additive",
+    "transition": None,
+    "lr_bounds": None,
+}
+"""Arguments that only an HD optimizer has, at the values of its base optimizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerFacts:
+    """What an optimizer is and does where an arm states nothing.
+
+    Attributes:
+        name: the class's name; the whole path of an unknown optimizer.
+        update_rule: name of the optimizer whose steps these are, arguments apart: SGD for SGDHD,
+            Adam for AdamHD and AdamW. Cells of one update rule share packs.
+        defaults: its arguments as TOML has them, besides `COMPUTING`, lr, and weight decay, which
+            the task gives.
+        implied: arguments of its update rule that its name fixes: AdamW is Adam with
+            `decoupled_weight_decay = True`.
+        is_known: whether it has a row in the table.
+    """
+
+    name: str
+    update_rule: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    implied: Mapping[str, Any] = field(default_factory=dict)
+    is_known: bool = True
+
+    @property
+    def is_hd(self) -> bool:
+        """Whether it is hypergradient descent: it learns its lr by `hypergrad_lr`."""
+        return "hypergrad_lr" in self.defaults
+
+
 _SGD = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
-_ADAM = {
-    "betas": [0.9, 0.999],
-    "eps": 1e-8,
-    "amsgrad": False,
-    "maximize": False,
-    "decoupled_weight_decay": False,
+_ADAM = {"betas": [0.9, 0.999], "eps": 1e-8, "amsgrad": False, "maximize": False}
+_COUPLED = {"decoupled_weight_decay": False}
+_DECOUPLED = {"decoupled_weight_decay": True}
+
+_TABLE = {
+    facts.name: facts
+    for facts in (
+        OptimizerFacts("SGD", "SGD", _SGD),
+        OptimizerFacts("SGDHD", "SGD", {**_SGD, **HD_OPTIONS, "hypergrad_lr": 1e-6}),
+        OptimizerFacts("Adam", "Adam", {**_ADAM, **_COUPLED}),
+        OptimizerFacts("AdamHD", "Adam", {**_ADAM, **_COUPLED, **HD_OPTIONS, "hypergrad_lr": 1e-8}),
+        OptimizerFacts("AdamW", "Adam", _ADAM, implied=_DECOUPLED),
+    )
 }
-OPTIMIZER_DEFAULTS: dict[str, dict[str, Any]] = {
-    "SGD": _SGD,
-    "SGDHD": _SGD,
-    "Adam": _ADAM,
-    "AdamHD": _ADAM,
-    "AdamW": _ADAM | {"decoupled_weight_decay": True},
-}
-"""Arguments besides lr, weight decay (the task gives it) and those of HD, as TOML has them."""
+
+KNOWN_OPTIMIZERS = tuple(_TABLE)
+"""Names of the optimizers that have a row."""
 
 
-_UPDATE_RULES = {"SGD": "sgd", "SGDHD": "sgd", "Adam": "adam", "AdamHD": "adam"}
+def optimizer_facts(path: str) -> OptimizerFacts:
+    """What is known of an optimizer as an arm names it; `is_known` is false where nothing is.
+
+    >>> optimizer_facts("torch.optim:AdamW").update_rule
+    'Adam'
+    >>> optimizer_facts("mine:SGD").is_known
+    False
+    """
+    name = _class_name(path)
+    return _TABLE.get(name) or OptimizerFacts(name, name, is_known=False)
+
+
+def is_hd(optimizer: str) -> bool:
+    """Whether an optimizer is known to be hypergradient descent."""
+    return optimizer_facts(optimizer).is_hd
 
 
 def update_rule(optimizer: str) -> str:
-    """`sgd` for SGD and SGDHD, `adam` for Adam and AdamHD, else the optimizer's own path."""
-    return _UPDATE_RULES.get(optimizer, optimizer)
+    """`SGD` for SGD and SGDHD, `Adam` for Adam, AdamHD and AdamW, else the optimizer's own path."""
+    return optimizer_facts(optimizer).update_rule
+
+
+def _class_name(path: str) -> str:
+    """`SGD` for `torch.optim:SGD` and `torch.optim.sgd.SGD`; a path elsewhere as it is."""
+    module, _, name = path.replace(":", ".").rpartition(".")
+    return name if f"{module}.".startswith((".", "torch.optim.", "hdsens.optim.")) else path

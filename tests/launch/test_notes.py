@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 from click.testing import CliRunner
 from test_ray import write_toml
@@ -13,9 +11,7 @@ from hdsens import InputError, Study
 from hdsens.cli import cli
 from hdsens.launch.notes import notes
 from hdsens.study.cells import expand
-from hdsens.study.optimizers import OPTIMIZER_DEFAULTS
 from hdsens.training.check import check_study
-from hdsens.training.optimizers import optimizer_class
 
 
 def notes_of(data):
@@ -62,21 +58,6 @@ def test_settings_that_say_what_holds_anyway_are_no_other_settings(small, side):
         arm |= {"optimizer": optimizer, "settings": {}}
     small["arms"][side]["settings"] = {**given, "betas": [0.9, 0.999], "eps": 1e-8}
     assert notes_of(small) == ()
-
-
-@pytest.mark.parametrize("name", OPTIMIZER_DEFAULTS)
-def test_the_defaults_are_those_of_the_optimizer(name):
-    """All but what the task and the factors give, what makes it HD, and how a step is computed."""
-    others = {"self", "params", "lr", "weight_decay", "hypergrad_lr", "rule", "lr_bounds"}
-    others |= {"transition", "foreach", "fused", "capturable", "differentiable"}
-    given = inspect.signature(optimizer_class(name).__init__).parameters.values()
-    found = {p.name: p.default for p in given if p.name not in others}
-    known = dict(OPTIMIZER_DEFAULTS[name])
-    if name == "AdamW":  # torch has it in the name
-        assert known.pop("decoupled_weight_decay")
-    if "betas" in known:
-        known["betas"] = tuple(known["betas"])
-    assert found == known
 
 
 def test_plan_and_run_say_them(small, tmp_path):

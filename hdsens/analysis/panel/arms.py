@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.study.optimizers import OPTIMIZER_DEFAULTS
+from hdsens.study.optimizers import optimizer_facts
 
 Declared = Mapping[str, Any]
 HD_OPTIONS = ("hypergrad_lr", "rule", "transition", "lr_bounds")
@@ -64,7 +64,7 @@ def _options(arm: Declared, given: Declared, matched: Container[str]) -> dict[st
 
 def _value(options: Mapping[str, Any], key: str) -> Any:
     """What is stated, or what the optimizer does otherwise, where that is known."""
-    defaults = OPTIMIZER_DEFAULTS.get(options["optimizer"], {})
+    defaults = optimizer_facts(options["optimizer"]).defaults
     return options.get(key, defaults.get(key, "unstated"))
 
 
