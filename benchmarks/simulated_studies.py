@@ -20,7 +20,6 @@ from hdsens.analysis.arrays import Floats
 from hdsens.analysis.claims.decisions import (
     ALPHA,
     Decision,
-    Margins,
     less_sensitive,
     never_worse,
     not_harder_to_tune,
@@ -29,6 +28,7 @@ from hdsens.analysis.claims.decisions import (
 from hdsens.analysis.measures.intervals import holm
 from hdsens.analysis.measures.regret import normalised_regret
 from hdsens.analysis.measures.tunability import equal_pools, expected_best
+from hdsens.study import Margins
 
 L0, BEST = 2.3, 0.3
 N_LEVELS, N_PILOT = 13, 3

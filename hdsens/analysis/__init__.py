@@ -1,7 +1,5 @@
 """Results in, measures out: frames of cells to tables, with numpy, scipy and pandas alone."""
 
-from hdsens.analysis.claims.decisions import Margins
-from hdsens.analysis.claims.protocol import Protocol
 from hdsens.analysis.claims.verdict import Verdict, verdict
 from hdsens.analysis.measures.cross_task import cross_task_table
 from hdsens.analysis.measures.importance import importance
@@ -12,6 +10,7 @@ from hdsens.analysis.measures.trajectory import trajectory_table
 from hdsens.analysis.measures.tunability import tunability_curve
 from hdsens.analysis.panel.accounting import Accounting, accounting
 from hdsens.analysis.panel.join import against, cells_at, join_cells
+from hdsens.study import Margins, Protocol
 
 __all__ = [
     "Accounting",

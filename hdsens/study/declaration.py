@@ -107,7 +107,9 @@ class Stop(Table):
 
 
 class Margins(Table):
-    """The margins of the verdict, in units of normalised regret (`ratio` has none)."""
+    """How much worse still counts as no worse, by claim: C1 `ratio` and `best`, C2 `zero`, C3
+    `worse`, C4 `tuning`. In units of normalised regret, but for `ratio`, which has none.
+    """
 
     ratio: Annotated[Real, Field(gt=0)] = 0.5
     best: Annotated[Real, Field(ge=0)] = 0.02
@@ -117,10 +119,14 @@ class Margins(Table):
 
 
 class Protocol(Table):
-    """What is fixed before the confirmatory seeds run; without it a verdict is exploratory."""
+    """What is fixed before the confirmatory seeds run; without it a verdict is exploratory.
+
+    `pilot_seeds` choose what the other seeds are judged by; `primary` has, by compared arm, the
+    levels of its own factors that the claims are tested at; `margins` are those of the claims.
+    """
 
     pilot_seeds: Seeds
-    primary: dict[ArmName, dict[ColumnName, float]] = {}
+    primary: dict[ArmName, dict[ColumnName, Level]] = {}
     margins: Margins = Margins()
 
 

@@ -112,11 +112,13 @@ def _encodable(value: str) -> bool:
     return True
 
 
-def explain(error: ValidationError, data: object, model: type[BaseModel]) -> InputError:
-    """The first error of a study, in one line with thing, rule, value and remedy."""
+def explain(
+    error: ValidationError, data: object, model: type[BaseModel], thing: str = "study"
+) -> InputError:
+    """The first error of a study, or of a `thing` that is checked alone, in one line."""
     first = error.errors(include_url=False)[0]
     name = data.get("name") if isinstance(data, Mapping) else None
-    thing = f"study {shown(name)}" if isinstance(name, str) else "study"
+    thing = f"{thing} {shown(name)}" if isinstance(name, str) else thing
     if first["type"] == "extra_forbidden":
         return _unknown_key(thing, first, data, model)
     if first["type"] == "missing":

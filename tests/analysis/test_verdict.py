@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from cell_frames import L0
 from scipy import stats
 from verdict_studies import BASE, GOOD, PROTOCOL, RATES, ROBUST, TWO_BETAS, Design, curve, parts
 
-from hdsens.analysis import against, verdict
+import hdsens.study
+from hdsens.analysis import Margins, Protocol, against, verdict
 from hdsens.errors import InputError
 
 
@@ -184,14 +186,41 @@ def test_departures_from_the_protocol_are_listed() -> None:
     }
 
 
-def test_a_protocol_may_be_an_object_and_unknown_keys_are_errors() -> None:
+def test_a_protocol_is_the_study_s_however_it_is_given() -> None:
+    assert (Protocol, Margins) == (hdsens.study.Protocol, hdsens.study.Margins)
     cells = GOOD.cells()
     as_object = SimpleNamespace(**PROTOCOL, margins=SimpleNamespace(ratio=0.5))
-    assert parts(verdict(cells, as_object)) == parts(verdict(cells, PROTOCOL))
-    with pytest.raises(InputError, match=r"protocol: margins has only ratio, .* \(got 'wurst'\)"):
-        verdict(cells, PROTOCOL | {"margins": {"wurst": 1}})
+    with_arrays = {**PROTOCOL, "pilot_seeds": np.array([100, 101, 102]), "margins": None}
+    as_value = Protocol(pilot_seeds=(100, 101, 102), primary=PROTOCOL["primary"])
+    expected = verdict(cells, PROTOCOL)
+    for given in (as_object, with_arrays, as_value):
+        pd.testing.assert_frame_equal(verdict(cells, given).parts, expected.parts)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"margins": {"wurst": 1}}, "protocol: margins has no key 'wurst'; did you mean 'worse'?"),
+        (
+            {"margins": {"ratio": 0}},
+            "protocol: margins: ratio must be greater than 0 (got 0); correct the value",
+        ),
+        ({"pilot_seeds": None}, "protocol needs 'pilot_seeds'; add it"),
+        (
+            {"pilot_seeds": [1, 1]},
+            "protocol: pilot_seeds must differ from each other (got [1, 1]); name each seed once",
+        ),
+    ],
+)
+def test_what_no_protocol_can_be_is_told_in_one_line(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        verdict(GOOD.cells(), PROTOCOL | wrong)
+    assert str(error.value) == message
+
+
+def test_without_a_baseline_there_is_nothing_to_judge() -> None:
     with pytest.raises(InputError, match="verdict has nothing to judge: no arm names a baseline"):
-        verdict(cells.query("arm == 'sgd'"))
+        verdict(GOOD.cells().query("arm == 'sgd'"))
 
 
 def by_seed(cells: pd.DataFrame, arm: str, lr: float) -> np.ndarray:

@@ -60,6 +60,17 @@ def test_study_survives_json():
     assert Study.from_dict(json.loads(study.model_dump_json())) == study
 
 
+def test_a_primary_level_is_any_level_that_the_arm_has():
+    data = _dict()
+    data["arms"][1]["factors"] = {"variant": ["plain", "heavy"], "width": [1, 2]}
+    data["arms"][0]["factors"] = {"width": [1, 2]}
+    data["protocol"] = {"pilot_seeds": [9], "primary": {"hd": {"variant": "heavy", "width": 2}}}
+    study = Study.from_dict(data)
+    assert Study.model_validate_json(study.model_dump_json()) == study
+    chosen = study.model_dump(mode="json")["protocol"]["primary"]["hd"]
+    assert json.dumps(chosen) == '{"variant": "heavy", "width": 2.0}'
+
+
 def test_study_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Study.from_dict(_dict()).name = "other"

@@ -8,7 +8,6 @@ lower bound is above", so that both say the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy import special
 
 from hdsens.analysis.arrays import Floats
 from hdsens.analysis.measures.intervals import Interval, exceeds_p, holm, mean_interval
+from hdsens.study import Margins
 
 Bools = NDArray[np.bool_]
 ALPHA = 0.05
@@ -25,17 +25,6 @@ MIN_SEEDS_FOR_ZERO = 10
 MIN_SEEDS_ALIKE = 10  # that may support a part though they agree
 TOLERATED_DIVERGENCE = 0.05
 MOST_DRAWS = 8
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Margins of the verdict, in units of normalised regret (`ratio` has none)."""
-
-    ratio: float = 0.5
-    best: float = 0.02
-    zero: float = 0.02
-    worse: float = 0.02
-    tuning: float = 0.01
 
 
 class Decision(NamedTuple):

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.analysis.claims.protocol import Protocol, read_protocol
+from hdsens.analysis.claims.protocol import read_protocol
+from hdsens.study import Protocol
 from hdsens.text import list_seeds
 
 Declared = Mapping[str, Any]

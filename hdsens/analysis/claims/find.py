@@ -12,7 +12,6 @@ from hdsens.analysis.claims.decisions import (
     MOST_DRAWS,
     ONE_SIDED,
     TOLERATED_DIVERGENCE,
-    Margins,
     as_test,
     less_sensitive,
     never_worse,
@@ -34,6 +33,7 @@ from hdsens.analysis.claims.findings import Part
 from hdsens.analysis.claims.pairs import Pair
 from hdsens.analysis.measures.intervals import CONFIDENCE, Interval, clopper_pearson, mean_interval
 from hdsens.analysis.measures.tunability import ArmGrid, equal_pools, expected_best, uncommon_points
+from hdsens.study import Margins
 
 
 def parts_of_pair(pair: Pair, primary: bool, margins: Margins) -> list[Part]:

@@ -4,66 +4,50 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
-from hdsens.analysis.claims.decisions import Margins
 from hdsens.analysis.claims.pairs import Pair
 from hdsens.analysis.panel.checks import floats
 from hdsens.analysis.panel.settings import name_of
-from hdsens.errors import InputError
+from hdsens.study import Margins, Protocol
+from hdsens.study.rules import explain
 
 SEEDS_ALLOWED = (10, 20, 30)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """The `[protocol]` section of a study.
-
-    Attributes:
-        pilot_seeds: choose L* and the best lr; every other seed is confirmatory.
-        primary: by HD arm, the levels of its own factors that the claim is tested at.
-        margins: of the decisions.
-    """
-
-    pilot_seeds: tuple[int, ...]
-    primary: Mapping[str, Mapping[str, float]]
-    margins: Margins
 
 
 def read_protocol(given: Any) -> Protocol | None:
     """Take a Protocol, a mapping, or an object with the same attributes; None is none.
 
     Raises:
-        InputError: a key that no protocol has.
+        InputError: a key that no protocol has, or a value that a study file could not have.
     """
     if given is None or isinstance(given, Protocol):
         return given
-    values = _mapping(given)
-    _check_keys("protocol", values, ("pilot_seeds", "primary", "margins"))
-    margins = _mapping(values.get("margins") or {})
-    _check_keys("protocol: margins", margins, [field.name for field in fields(Margins)])
-    return Protocol(
-        tuple(int(seed) for seed in values.get("pilot_seeds") or ()),
-        {arm: dict(levels) for arm, levels in (values.get("primary") or {}).items()},
-        Margins(**margins),
-    )
+    values = _plain(given)
+    if isinstance(values, dict):
+        values = {name: value for name, value in values.items() if value is not None}
+    try:
+        return Protocol.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, values, Protocol, "protocol") from None
 
 
-def _mapping(given: Any) -> Mapping[str, Any]:
-    if isinstance(given, Mapping):
-        return given
-    dump = getattr(given, "model_dump", None)
-    return dict(dump()) if dump is not None else dict(vars(given))
-
-
-def _check_keys(thing: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in given:
-        if key not in known:
-            raise InputError(thing, f"has only {', '.join(known)}", key)
+def _plain(value: Any) -> Any:
+    """Dicts, lists, numbers and text instead of the models, namespaces or arrays around them."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    table = getattr(value, "__dict__", value)
+    if isinstance(table, Mapping):
+        return {name: _plain(inner) for name, inner in table.items()}
+    return [_plain(inner) for inner in value]
 
 
 def with_roles(cells: pd.DataFrame, protocol: Protocol | None) -> pd.DataFrame:
@@ -103,10 +87,10 @@ def _of_protocol(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol)
     absent = sorted(set(protocol.pilot_seeds) - set(cells["seed"]))
     if absent:
         yield f"pilot seeds {', '.join(map(str, absent))} have no cells"
-    for field in fields(Margins):
-        value = getattr(protocol.margins, field.name)
-        if value != field.default:
-            yield f"margin {field.name} = {value:g} instead of {field.default:g}"
+    usual = Margins()
+    for name, value in protocol.margins:
+        if value != getattr(usual, name):
+            yield f"margin {name} = {value:g} instead of {getattr(usual, name):g}"
     for arm in sorted(set(protocol.primary) - set(map(str, cells["arm"]))):
         yield f"arm {arm}: named as primary, has no cells"
     yield from _of_primaries(cells, pairs, protocol)

@@ -8,10 +8,9 @@ from hdsens.analysis.claims.decisions import (
     MIN_SEEDS_FOR_ZERO,
     MOST_DRAWS,
     TOLERATED_DIVERGENCE,
-    Margins,
 )
 from hdsens.analysis.claims.pairs import WORKS_BELOW
-from hdsens.study import Protocol
+from hdsens.study import Margins, Protocol
 
 
 @dataclass(frozen=True)

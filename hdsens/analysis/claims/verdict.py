@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from hdsens.analysis.arrays import Floats
-from hdsens.analysis.claims.decisions import Margins
 from hdsens.analysis.claims.declared import broken_promises, unrecorded
 from hdsens.analysis.claims.find import parts_of_pair, tuning_part
 from hdsens.analysis.claims.findings import Part, adjust
@@ -23,7 +22,6 @@ from hdsens.analysis.claims.pilots import (
     plain_reading,
 )
 from hdsens.analysis.claims.protocol import (
-    Protocol,
     deviations,
     is_primary,
     read_protocol,
@@ -43,6 +41,7 @@ from hdsens.analysis.panel.checks import REQUIRED, check_columns, checked
 from hdsens.analysis.panel.panel import Panel, build_panel
 from hdsens.errors import InputError
 from hdsens.notebook import html_table
+from hdsens.study import Margins, Protocol
 
 
 @dataclass(frozen=True)
