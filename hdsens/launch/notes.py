@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from hdsens.study import Arm, Study, Task
+from hdsens.study import Arm, Study
 from hdsens.study.cells import Cell
-from hdsens.study.optimizers import optimizer_facts
+from hdsens.study.likeness import differences
+from hdsens.study.optimizers import is_hd
 from hdsens.study.packs import Pack
 from hdsens.training.choosing.choice import PathWish
 from hdsens.training.fused.fusable import obstacle
-
-_BASES = {"SGDHD": ("SGD", "SGDHD"), "AdamHD": ("Adam", "AdamW", "AdamHD")}
-_HD_ONLY = {"rule", "lr_bounds", "transition", "decoupled_weight_decay"}
 
 
 def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ...]:
@@ -22,11 +19,15 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
     pairs = [(arm, arms[arm.baseline]) for arm in study.arms if arm.baseline is not None]
     return (
         *_about_batches(cells, train_size),
-        *(note for arm, base in pairs for note in _about_pair(arm, base, study.task)),
+        *(
+            f"arm {arm.name}: {difference}"
+            for arm, base in pairs
+            for difference in differences(arm, base, dict(study.task))
+        ),
         *(
             f"arm {arm.name!r} ({arm.optimizer}) names no baseline: no verdict compares it"
             for arm in study.arms
-            if arm.optimizer in _BASES and arm.baseline is None and not _is_baseline(arm, study)
+            if is_hd(arm.optimizer) and arm.baseline is None and not _is_baseline(arm, study)
         ),
     )
 
@@ -74,32 +75,3 @@ def _about_batches(cells: Sequence[Cell], train_size: int) -> list[str]:
         f"batch_size {size} is more than the {train_size} training examples: each step uses all"
         for size in sizes
     ]
-
-
-def _about_pair(arm: Arm, base: Arm, task: Task) -> list[str]:
-    thing = f"arm {arm.name!r} ({arm.optimizer}) is compared with {base.name!r} ({base.optimizer})"
-    found = []
-    if base.optimizer not in _BASES.get(arm.optimizer, (base.optimizer,)):
-        found.append(f"{thing}, which follows another update rule")
-    ours, theirs = _stated(arm), _stated(base)
-    values = {
-        name: (_value(arm, task, name), _value(base, task, name))
-        for name in sorted({*ours, *theirs})
-    }
-    different = [f"{name} = {a} here, {b} there" for name, (a, b) in values.items() if a != b]
-    if different:
-        found.append(f"{thing}, which has other settings: {', '.join(different)}")
-    return found
-
-
-def _stated(arm: Arm) -> dict[str, Any]:
-    fixed = {"schedule": arm.schedule, "clip_grad_norm": arm.clip_grad_norm, **arm.settings}
-    return {name: value for name, value in fixed.items() if name not in _HD_ONLY}
-
-
-def _value(arm: Arm, task: Task, name: str) -> Any:
-    """What is stated, or what the task gives or the optimizer does otherwise, where known."""
-    given = {"batch_size": task.batch_size, "weight_decay": task.weight_decay}
-    facts = optimizer_facts(arm.optimizer)
-    known = {**facts.defaults, **facts.implied, **given, **_stated(arm)}
-    return known.get(name, "default")

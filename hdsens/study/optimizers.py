@@ -3,14 +3,14 @@
 A name may be written as the class's alone (`SGD`), or with its module in torch's or this package's
 `optim` (`torch.optim:SGD`, `hdsens.optim.SGDHD`). Any other path is an unknown optimizer.
 
-To add an optimizer, add its row to `_TABLE`; if its rule has a fused form, that is a file in
+To add an optimizer, add its row to `_ROWS`; if its rule has a fused form, that is a file in
 `hdsens/training/fused`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 COMPUTING = frozenset({"foreach", "fused", "capturable", "differentiable"})
@@ -37,6 +37,8 @@ class OptimizerFacts:
             the task gives.
         implied: arguments of its update rule that its name fixes: AdamW is Adam with
             `decoupled_weight_decay = True`.
+        needs: arguments that do nothing while another is 0, which they name: nesterov without
+            momentum, lr_bounds without hypergrad_lr.
         is_known: whether it has a row in the table.
     """
 
@@ -44,6 +46,7 @@ class OptimizerFacts:
     update_rule: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     implied: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     is_known: bool = True
 
     @property
@@ -52,21 +55,33 @@ class OptimizerFacts:
         return "hypergrad_lr" in self.defaults
 
 
-_SGD = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
-_ADAM = {"betas": [0.9, 0.999], "eps": 1e-8, "amsgrad": False, "maximize": False}
-_COUPLED = {"decoupled_weight_decay": False}
-_DECOUPLED = {"decoupled_weight_decay": True}
-
-_TABLE = {
-    facts.name: facts
-    for facts in (
-        OptimizerFacts("SGD", "SGD", _SGD),
-        OptimizerFacts("SGDHD", "SGD", {**_SGD, **HD_OPTIONS, "hypergrad_lr": 1e-6}),
-        OptimizerFacts("Adam", "Adam", {**_ADAM, **_COUPLED}),
-        OptimizerFacts("AdamHD", "Adam", {**_ADAM, **_COUPLED, **HD_OPTIONS, "hypergrad_lr": 1e-8}),
-        OptimizerFacts("AdamW", "Adam", _ADAM, implied=_DECOUPLED),
+def _hd(base: OptimizerFacts, hypergrad_lr: float) -> OptimizerFacts:
+    """The HD form of an optimizer, which has its arguments and those of HD."""
+    return replace(
+        base,
+        name=f"{base.name}HD",
+        defaults={**base.defaults, **HD_OPTIONS, "hypergrad_lr": hypergrad_lr},
+        needs={**base.needs, "rule": "hypergrad_lr", "lr_bounds": "hypergrad_lr"},
     )
-}
+
+
+_MOMENTS = {"betas": [0.9, 0.999], "eps": 1e-8, "amsgrad": False, "maximize": False}
+_SGD = OptimizerFacts(
+    "SGD",
+    update_rule="SGD",
+    defaults={"momentum": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False},
+    needs={"dampening": "momentum", "nesterov": "momentum"},
+)
+_ADAM = OptimizerFacts(
+    "Adam",
+    update_rule="Adam",
+    defaults={**_MOMENTS, "decoupled_weight_decay": False},
+    needs={"decoupled_weight_decay": "weight_decay"},
+)
+_ADAMW = replace(_ADAM, name="AdamW", defaults=_MOMENTS, implied={"decoupled_weight_decay": True})
+
+_ROWS = (_SGD, _hd(_SGD, 1e-6), _ADAM, _hd(_ADAM, 1e-8), _ADAMW)
+_TABLE = {facts.name: facts for facts in _ROWS}
 
 KNOWN_OPTIMIZERS = tuple(_TABLE)
 """Names of the optimizers that have a row."""
