@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -40,8 +41,10 @@ WATCH_EVERY_S = 3.0
 
 def main() -> NoReturn:
     """Run `hdsens`: exit status 0, 1 when cells are missing or failed, 2 for bad input."""
-    # As `python -m` does, so that "package.module:factory" finds what lies in this folder.
-    sys.path.insert(0, str(Path.cwd()))
+    # So that "package.module:factory" finds what lies in this folder; last, so that a file there
+    # which is called like a module of Python or of a dependency takes nobody's place.
+    sys.path.append(str(Path.cwd()))
+    _print_anything()
     try:
         sys.exit(cli.main(prog_name="hdsens", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -58,6 +61,13 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `hdsens … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _print_anything() -> None:
+    """Characters that an output's encoding lacks are replaced, as by `?`, and end nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fail(message: str) -> NoReturn:

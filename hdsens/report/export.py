@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,8 +29,9 @@ def write_figures(
 ) -> tuple[Path, ...]:
     """Write every figure of the report of `results` as a file in each format; returns the paths.
 
-    Names say study, family, kind and number, such as `quickstart-sgd-train_loss-1.svg`. Results
-    without a completed or diverged cell have no figures.
+    Names say study, family, kind and number, such as `quickstart-sgd-train_loss-1.svg`; one that is
+    taken, as by results of a study of the same name, gets a number more. Results without a
+    completed or diverged cell have no figures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kinds = tuple(formats)
@@ -44,12 +46,13 @@ def figures(results: Sequence[Results]) -> Iterator[tuple[str, Axes]]:
 
     The Axes' figure is `ax.figure`; it belongs to no window. Figures are drawn one at a time.
     """
+    studies, files = _Names(), _Names()
     for evidence in _evidence(results):
+        study = studies.free(evidence.results.study.name)
         for family in evidence.families:
-            start = f"{evidence.results.study.name}-{family.name}"
             for kind, drawings in _kinds(evidence, family):
                 for i, ax in enumerate(_styled(drawings), 1):
-                    yield _slug(f"{start}-{kind}-{i}"), ax
+                    yield files.free(f"{study}-{family.name}-{kind}-{i}"), ax
 
 
 def _styled(drawings: Iterator[Drawing]) -> Iterator[Axes]:
@@ -68,9 +71,11 @@ def write_tables(results: Sequence[Results], folder: Path) -> tuple[Path, ...]:
     """Write the analysis' tables as CSV (every digit) and Markdown (rounded); returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
+    studies, files = _Names(), _Names()
     for evidence in _evidence(results):
+        study = studies.free(evidence.results.study.name)
         for kind, frame in tables(evidence).items():
-            path = folder / _slug(f"{evidence.results.study.name}-{kind}")
+            path = folder / files.free(f"{study}-{kind}")
             csv, markdown = path.with_name(f"{path.name}.csv"), path.with_name(f"{path.name}.md")
             frame.to_csv(csv, index=False)
             markdown.write_text(as_markdown(frame), encoding="utf-8")
@@ -130,5 +135,17 @@ def _save(ax: Axes, path: Path, formats: Sequence[str]) -> list[Path]:
     return written
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", text)
+class _Names:
+    """Names of files, each once; some file systems do not tell upper case from lower."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, text: str) -> str:
+        """The text as the name of a file, with a number where an earlier one has that name."""
+        name = re.sub(r"[^\w.-]+", "_", text)
+        numbered = (f"{name}-{i}" for i in itertools.count(2))
+        names = itertools.chain([name], numbered)
+        free = next(name for name in names if name.casefold() not in self._taken)
+        self._taken.add(free.casefold())
+        return free

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from hdsens.records import CellRecord, PackRecord
 from hdsens.study import Study
+from hdsens.study.cells import floats
 from hdsens.version import __version__
 
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
@@ -71,7 +72,7 @@ def _row(study: Study, record: CellRecord) -> dict[str, Any]:
         "optimizer": arm.optimizer,
         "lr": cell.factors["lr"],
         "hypergrad_lr": cell.factors.get("hypergrad_lr"),
-        "factors": json.dumps(cell.factors),
+        "factors": json.dumps(floats(cell.factors)),
         "seed": cell.seed,
         "role": cell.role,
         "steps": cell.steps,

@@ -135,15 +135,16 @@ def canonical_json(value: object) -> str:
     '{"a":[true,1e-05],"b":1.0}'
     """
     return json.dumps(
-        _floats(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        floats(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
 
 
-def _floats(value: object) -> object:
+def floats(value: object) -> object:
+    """JSON values with every number a float, as identities and results have them."""
     if isinstance(value, Mapping):
-        return {str(k): _floats(v) for k, v in value.items()}
+        return {str(k): floats(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_floats(v) for v in value]
+        return [floats(v) for v in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) + 0.0  # -0.0 becomes 0.0
     return value

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hdsens.errors import InputError
 from hdsens.notebook import html_table
-from hdsens.study.columns import RESULT_COLUMNS
+from hdsens.study.columns import RESULT_COLUMNS, TABLE_COLUMNS
 from hdsens.study.fields import (
     ArmName,
     ColumnName,
@@ -45,11 +45,12 @@ from hdsens.study.fields import (
     StudyName,
     Validation,
 )
-from hdsens.study.levels import Level, NonNegativeLevels, OtherLevels
-from hdsens.study.rules import check_plain, explain, rule_broken
+from hdsens.study.levels import SMALLEST, Level, NonNegativeLevels, OtherLevels
+from hdsens.study.rules import check_plain, explain, number, rule_broken
 
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
+_OF_COLUMNS = ("steps_to_", "_")
 
 
 class Table(BaseModel):
@@ -151,7 +152,7 @@ class Arm(Table):
                     f"must not hold {key}", part="settings", remedy=f"write {key} = … in the arm"
                 )
         for factor in self.factors:
-            if factor in RESULT_COLUMNS or factor.startswith("steps_to_"):
+            if factor in RESULT_COLUMNS | TABLE_COLUMNS or factor.startswith(_OF_COLUMNS):
                 remedy = f"write {factor} = … in the arm" if factor in ARM_FACTORS else "rename it"
                 raise rule_broken(
                     "must not be named like a result column",
@@ -225,7 +226,7 @@ class Study(Table):
                 remedy="write grids as { log10 = … } and seeds as a count",
             )
         try:
-            data = tomllib.loads(content.decode())
+            data = tomllib.loads(content.decode("utf-8-sig"), parse_float=number)
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"study file {str(path)!r}", f"must be TOML: {error}", remedy="mend that place"
@@ -268,6 +269,7 @@ class Study(Table):
     def _consistent(self) -> Study:
         _check_arm_names(self.arms)
         _check_size(self)
+        _check_not_lost(self)
         arms = {arm.name: arm for arm in self.arms}
         for arm in self.arms:
             if arm.baseline is not None:
@@ -310,6 +312,22 @@ def _check_size(study: Study) -> None:
             part="arms and seeds",
             remedy="name fewer levels or seeds, or split the study",
         )
+
+
+def _check_not_lost(study: Study) -> None:
+    """A level that is not zero must not become zero, which is a level of its own."""
+    dtype = study.task.dtype
+    for arm in study.arms:
+        for factor, levels in arm.factor_levels.items():
+            for level in levels:
+                parts = level if isinstance(level, tuple) else (level,)
+                if any(isinstance(x, float) and 0 < abs(x) < SMALLEST[dtype] for x in parts):
+                    raise rule_broken(
+                        f"must be 0 or at least {SMALLEST[dtype]:.3g}: {dtype} has nothing between",
+                        level,
+                        part=f"arm {arm.name!r}: {factor}",
+                        remedy="use 0 or a larger level",
+                    )
 
 
 def _check_baseline(arm: Arm, arms: dict[str, Arm]) -> None:

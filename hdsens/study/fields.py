@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from hdsens.study.levels import MAX_WHOLE
 from hdsens.study.rules import dotted_name, identifier, printable_name, rule_broken, safe_name, text
 
 MAX_SEEDS = 1_000_000
 MAX_ARMS = 1000
-MAX_WHOLE = 2**53
-"""The largest whole number that identities, which know only floats, can tell from its neighbour."""
 
 
 def _settings(value: object) -> object:

@@ -9,10 +9,15 @@ from pydantic import BeforeValidator
 from hdsens.study.rules import rule_broken, text
 
 Level = float | bool | str | tuple[float, ...]
+"""An optimizer gets a whole number as it is written; identities and results know only floats."""
 
 _GRID_KEYS = ("zero", "log10", "per_decade")
 _GRID_EXAMPLE = "e.g. { zero = true, log10 = [-6, 0], per_decade = 2 }"
 MAX_LEVELS = 10_000
+MAX_WHOLE = 2**53
+"""The largest whole number that identities, which know only floats, can tell from its neighbour."""
+SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
+"""Numbers of each dtype nearer to zero than these become zero in training."""
 
 
 def log_grid(low: float, high: float, per_decade: int) -> tuple[float, ...]:
@@ -63,7 +68,7 @@ def _grid(table: dict[str, Any]) -> tuple[float, ...]:
 
 
 def _level(value: object) -> Level:
-    """Numbers become floats; a list is one level (for arguments such as betas)."""
+    """A list is one level (for arguments such as betas)."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, bool):
@@ -78,7 +83,13 @@ def _number(value: object) -> float:
         raise rule_broken("must be numbers, booleans or text", value, remedy="e.g. [0.0, 1e-4]")
     if not abs(value) <= 1e308:
         raise rule_broken("must be finite", value, remedy="name a finite level")
-    return float(value) + 0.0  # -0.0 becomes 0.0
+    if isinstance(value, int):
+        if abs(value) > MAX_WHOLE:
+            raise rule_broken(
+                "must be whole numbers within ±2**53", value, remedy="write it as text"
+            )
+        return value
+    return value + 0.0  # -0.0 becomes 0.0
 
 
 def _levels(value: object) -> tuple[Level, ...]:
@@ -102,11 +113,11 @@ def _levels(value: object) -> tuple[Level, ...]:
 def _non_negative(value: object) -> tuple[Level, ...]:
     levels = _levels(value)
     for level in levels:
-        if not isinstance(level, float) or isinstance(level, bool):
+        if not isinstance(level, int | float) or isinstance(level, bool):
             raise rule_broken("must be numbers >= 0", level, remedy=_GRID_EXAMPLE)
         if level < 0:
             raise rule_broken("must be >= 0", level, remedy="use 0 or a positive number")
-    return levels
+    return tuple(map(float, levels))
 
 
 NonNegativeLevels = Annotated[tuple[float, ...], BeforeValidator(_non_negative)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -78,6 +79,20 @@ def identifier(value: object) -> object:
     printable_name(value)
     if not str(value).isidentifier():
         raise rule_broken("must be a Python identifier", remedy="use letters, digits and '_'")
+    return value
+
+
+def number(digits: str) -> float:
+    """The float that digits of a TOML file mean.
+
+    Raises:
+        ValueError: they mean a number beyond the floats, which would become 0 or infinity.
+    """
+    value = float(digits)
+    if value == 0 and any(digit in "123456789" for digit in digits.lower().partition("e")[0]):
+        raise ValueError(f"{digits} is so small that it would become 0")
+    if math.isinf(value) and "inf" not in digits.lower():
+        raise ValueError(f"{digits} is so large that it would become infinity")
     return value
 
 

@@ -26,6 +26,7 @@ Targets = NDArray[np.int64]
 
 # The split held back for validation must never move: it is part of every result's meaning.
 _SPLIT_SEED = 1703_04782
+_ROWS_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Data:
             randomness comes from that generator.
 
     Raises:
-        InputError: wrong types, lengths, shapes or classes.
+        InputError: wrong types, lengths, shapes or classes, or numbers that are not finite.
     """
 
     train_inputs: Inputs
@@ -317,6 +318,8 @@ def _check_part(part: str, inputs: Inputs, targets: Targets, n_classes: int) -> 
             f"must lie in 0 .. {n_classes - 1}, as n_classes is {n_classes}",
             (int(targets.min()), int(targets.max())),
         )
+    _check_finite(f"data: {part}_inputs", inputs)
+    _check_finite(f"data: {part}_targets", targets)
 
 
 def _check_array(thing: str, array: Any, dtype: type[np.generic]) -> None:
@@ -326,3 +329,16 @@ def _check_array(thing: str, array: Any, dtype: type[np.generic]) -> None:
             f"must be a NumPy array of {dtype.__name__}",
             getattr(array, "dtype", type(array).__name__),
         )
+
+
+def _check_finite(thing: str, array: NDArray[Any]) -> None:
+    """Every number of an array `(n, ...)`; min and max find one that is not without a copy."""
+    if np.isfinite(array.min()) and np.isfinite(array.max()):
+        return
+    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    named = ", ".join(map(str, bad[:_ROWS_NAMED])) + (", …" if len(bad) > _ROWS_NAMED else "")
+    raise InputError(
+        thing,
+        f"must be finite, which {len(bad)} of its {len(array)} rows are not: {named}",
+        remedy="mend these rows or leave them out",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,10 @@ def import_object(name: str, what: str = "object") -> Any:
         return getattr(module, attribute)
     except AttributeError:
         raise InputError(
-            thing, f"must name something that module {module_name!r} has", attribute
+            thing,
+            f"must name something that module {module_name!r} has",
+            attribute,
+            _hidden(module_name, module),
         ) from None
 
 
@@ -79,6 +83,15 @@ def _import_module(module_name: str, thing: str) -> ModuleType:
         raise _import_failed(thing, error) from error
     except Exception as error:
         raise _import_failed(thing, error) from error
+
+
+def _hidden(module_name: str, module: ModuleType) -> str:
+    """The remedy where a file of this folder has the name of a module that was found before it."""
+    here = Path(*module_name.split(".")).with_suffix(".py")
+    found = getattr(module, "__file__", None) or ""
+    if here.is_file() and not (found and here.samefile(found)):
+        return f"rename {here} here, which that module hides"
+    return ""
 
 
 def _import_failed(thing: str, error: Exception) -> InputError:

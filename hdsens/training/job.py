@@ -42,7 +42,7 @@ class Job:
         model = build_model(
             task.model, task.model_settings, self.examples.input_shape, self.examples.n_classes
         )
-        return model.to(self.device, getattr(torch, task.dtype))
+        return _cast(model, getattr(torch, task.dtype)).to(self.device)
 
     def seed_step(self, seed: int, step: int) -> None:
         """Make all that a step draws a function of (seed, step): augmentation, model, optimizer.
@@ -70,6 +70,15 @@ class Job:
     def target_losses(self) -> dict[str, float]:
         """Minibatch loss at or below which each target counts as reached."""
         return {name: target.batch_loss for name, target in self.study.targets.items()}
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Real numbers in that dtype, complex ones likewise; `Module.to` would cut them."""
+    model = model.double() if dtype == torch.float64 else model.float()
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_complex():
+            tensor.data = tensor.data.to(dtype.to_complex())
+    return model
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,21 @@ def check_optimizers(study: Study) -> None:
                     f"must take a step on a vector with a dense gradient: {describe(error)}",
                     remedy="choose another optimizer, see `hdsens list`",
                 ) from None
+            _check_lr(f"{thing}: optimizer {arm.optimizer}", optimizer)
+
+
+def _check_lr(thing: str, optimizer: torch.optim.Optimizer) -> None:
+    """Each step reads its lr: it is what results and schedules are about."""
+    for group in optimizer.param_groups:
+        try:
+            float(group["lr"])
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise InputError(
+                thing,
+                "must keep its learning rate as one number 'lr' in each of its param groups",
+                group.get("lr", sorted(group.keys() - {"params"})),
+                "pass torch.optim.Optimizer the defaults under that name",
+            ) from None
 
 
 def trains_any_model(optimizer: type[torch.optim.Optimizer]) -> bool:

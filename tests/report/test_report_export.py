@@ -21,7 +21,9 @@ from hdsens.report import figures, write_figures, write_tables
 from hdsens.report.export import as_markdown
 from hdsens.store import Results
 from hdsens.study import Study
+from hdsens.study.columns import RESULT_COLUMNS, TABLE_COLUMNS
 
+RESERVED = RESULT_COLUMNS | TABLE_COLUMNS
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
 
 
@@ -88,6 +90,9 @@ def test_tables_hold_every_digit(small: Results, tmp_path: Path) -> None:
             written[numbers.columns], numbers, check_dtype=False, rtol=1e-12
         )
         assert list(written.columns) == list(frame.columns)
+        others = set(frame.columns) - set(small.cells.attrs["factors"])
+        free = {n for n in others if n not in RESERVED and not n.startswith("steps_to_")}
+        assert not free, "a factor may have no such name: TABLE_COLUMNS must hold it"
 
 
 def test_markdown_writes_each_cell_in_its_column() -> None:

@@ -206,7 +206,7 @@ BAD = [
     ((*A, "factors"), {"lr": [1]}, "study 'tiny': arm 'sgd': factor 'lr' must not be named like a "
      "result column; write lr = … in the arm"),
     ((*A, "factors"), {"batch_size": [0]}, "study 'tiny': arm 'sgd': factor 'batch_size' must be "
-     "whole numbers >= 1 (got 0.0); e.g. [32, 128]"),
+     "whole numbers >= 1 (got 0); e.g. [32, 128]"),
     ((*A, "settings"), {"batch_size": 1.5}, "study 'tiny': arm 'sgd': settings: batch_size must be "
      "whole numbers >= 1 (got 1.5); e.g. [32, 128]"),
     ((*A, "settings"), {"lr": 1}, "study 'tiny': arm 'sgd': settings must not hold lr; "

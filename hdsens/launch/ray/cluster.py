@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
+from ray.job_config import JobConfig
 
 from hdsens.errors import InputError
 from hdsens.launch.ray.address import no_answer
@@ -42,6 +43,9 @@ def open_cluster(address: str | None) -> Iterator[Watch]:
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            # So marked, Ray does not put the working folder first on its workers' path, where a
+            # file called like a module of Python would take that one's place: it comes last.
+            job_config=JobConfig(_client_job=True),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise no_answer(address, error) from None

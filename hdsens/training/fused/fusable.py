@@ -68,6 +68,8 @@ def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
 def obstacle_of_model(model: nn.Module) -> str | None:
     """Why a model has no fused form, in a few words; None where nothing speaks against it."""
     for name, parameter in model.named_parameters():
+        if parameter.is_complex():
+            return f"parameter {name!r} is complex"
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             return f"parameter {name!r} has a hook, which would get lost"
     for name, module in model.named_modules():
