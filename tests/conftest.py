@@ -13,3 +13,26 @@ from tests_support import SMALL
 def small() -> dict[str, Any]:
     """The small study as nested dicts, to be changed at will."""
     return copy.deepcopy(SMALL)
+
+
+SERVICES = ("ray", "system", "service")
+"""Markers of tests that start what takes the whole machine, such as Ray or a browser."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that start services into one group, first; others go with those of their file.
+
+    With ``--dist loadgroup`` a group stays on one worker: no two services ever run at once, and
+    fixtures of a module or session are made once.
+    """
+    groups = {id(item): _group(item) for item in items}
+    items.sort(key=lambda item: groups[id(item)] != SERVICES[-1])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[id(item)]))
+
+
+def _group(item: pytest.Item) -> str:
+    if any(item.get_closest_marker(name) for name in SERVICES):
+        return SERVICES[-1]
+    return item.nodeid.partition("::")[0]

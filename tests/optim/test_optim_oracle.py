@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +100,12 @@ def assert_agree(result, rtol=1e-12):
     np.testing.assert_allclose(last, expected, rtol=0, atol=rtol * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize(("algorithm", "case"), CASES)
+LONG = [(*case, problem) for case, problem in zip(CASES, cycle(PROBLEMS), strict=False)]
+
+
+@pytest.mark.parametrize(("algorithm", "case", "problem"), LONG)
 def test_agrees_with_numpy_over_1000_steps(algorithm, case, problem):
+    """Each case on one of the problems in turn; the tests below have each on the last of them."""
     options = options_of(algorithm, case)
     result = run_both(algorithm, problem, LAYOUTS["one_group"], options)
     assert_agree(result)
@@ -113,7 +117,8 @@ def test_agrees_with_numpy_over_1000_steps(algorithm, case, problem):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("algorithm", "case"), [("sgd", "nesterov"), ("adam", "l2")])
 def test_agrees_on_an_mlp_whatever_the_groups(algorithm, case, layout):
-    assert_agree(run_both(algorithm, "mlp", LAYOUTS[layout], options_of(algorithm, case)))
+    options = options_of(algorithm, case)
+    assert_agree(run_both(algorithm, "mlp", LAYOUTS[layout], options, steps=100))
 
 
 @pytest.mark.parametrize("foreach", [False, True])
