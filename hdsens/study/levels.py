@@ -110,14 +110,16 @@ def _levels(value: object) -> tuple[Level, ...]:
     return levels
 
 
-def _non_negative(value: object) -> tuple[Level, ...]:
-    levels = _levels(value)
-    for level in levels:
-        if not isinstance(level, int | float) or isinstance(level, bool):
-            raise rule_broken("must be numbers >= 0", level, remedy=_GRID_EXAMPLE)
-        if level < 0:
-            raise rule_broken("must be >= 0", level, remedy="use 0 or a positive number")
-    return tuple(map(float, levels))
+def _non_negative(value: object) -> tuple[float, ...]:
+    return tuple(map(_at_least_zero, _levels(value)))
+
+
+def _at_least_zero(level: Level) -> float:
+    if not isinstance(level, int | float) or isinstance(level, bool):
+        raise rule_broken("must be numbers >= 0", level, remedy=_GRID_EXAMPLE)
+    if level < 0:
+        raise rule_broken("must be >= 0", level, remedy="use 0 or a positive number")
+    return float(level)
 
 
 NonNegativeLevels = Annotated[tuple[float, ...], BeforeValidator(_non_negative)]
