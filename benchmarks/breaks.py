@@ -13,23 +13,30 @@ stands in its file, so that the list cannot rot.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
-import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("breaks.toml")
 COPIED = ("hdsens", "tests", "benchmarks", "studies", "docs", "pyproject.toml", "README.md")
 COPIED += ("CHANGELOG.md", "CONTRIBUTING.md", "tox.ini")
+FORKS = multiprocessing.get_context("forkserver")
+PRELOADED = ["torch", "pandas", "scipy.stats", "seaborn", "pyarrow.parquet", "hypothesis", "pytest"]
+"""Loaded once instead of for every break; nothing of this project is among them."""
 ROOMS = ("study", "optim", "tasks", "training", "launch", "store", "analysis", "report")
 
 
@@ -93,22 +100,56 @@ def copy_of_the_tree(folder: Path, tests: Path) -> Path:
     return folder
 
 
+class FirstFailure:
+    """A plugin that remembers the first test, or test file, that failed."""
+
+    def __init__(self) -> None:
+        self.test = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.failed and not self.test:
+            self.test = report.nodeid
+
+
+def run_pytest(tree: Path, tests: Sequence[str], answer: Connection) -> None:
+    """What a child process does: run tests in the tree, and send status and first failure."""
+    os.setsid()
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(tree))
+    first = FirstFailure()
+    quiet = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not system"]
+    with (tree / "output").open("w", encoding="utf-8") as file, redirect_stdout(file):
+        status = pytest.main([*quiet, *tests], plugins=[first])
+    answer.send((int(status), first.test))
+
+
 def run_tests(tree: Path, tests: Sequence[str], limit_s: float) -> tuple[int, str, float]:
     """Exit status of pytest, the first test that failed, and seconds; status -1: too slow."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["-m", "not system", *tests]
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    ours, theirs = FORKS.Pipe(duplex=False)
+    child = FORKS.Process(target=run_pytest, args=(tree, tests, theirs))
     started = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=limit_s
-        )
-    except subprocess.TimeoutExpired:
-        return -1, "", time.monotonic() - started
-    first = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    if done.returncode not in (0, 1) and first is None:
-        raise SystemExit(f"pytest could not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.returncode, first[1] if first else "", time.monotonic() - started
+    child.start()
+    theirs.close()
+    status, test = -1, ""
+    if ours.poll(limit_s):
+        try:
+            status, test = ours.recv()
+        except EOFError:
+            status, test = 1, "the process died"
+    if child.is_alive() and status == -1 and child.pid is not None:
+        os.killpg(child.pid, signal.SIGKILL)
+    child.join()
+    if status not in (-1, 0, 1) and not test:
+        raise SystemExit(f"pytest could not run:\n{(tree / 'output').read_text('utf-8')[-2000:]}")
+    return status, test, time.monotonic() - started
 
 
 def attempt(one: Break, tree: Path, limit_s: float) -> Outcome:
@@ -158,6 +199,7 @@ def main() -> None:
     parser.add_argument("--tests", type=Path, default=ROOT / "tests", help="other tests")
     parser.add_argument("--no-check", action="store_true", help="tests are known to pass unbroken")
     asked = parser.parse_args()
+    FORKS.set_forkserver_preload(PRELOADED)
     breaks = chosen(read_breaks(), asked.rooms, asked.like)
     started = time.monotonic()
     outcomes: list[Outcome] = []

@@ -82,6 +82,20 @@ def test_insensitivity_on_one_side_is_named() -> None:
     assert (c1["verdict"], c1["side"]) == ("supported", "below")
 
 
+def test_a_side_whose_interval_covers_zero_is_not_named() -> None:
+    """Above the best lr the estimate is below 0 by 0.045, and the seeds differ by 0.2."""
+
+    def wide_above(lr: float, seed: int) -> float:
+        above = RATES.index(lr) > 6
+        return L0 * (0.28 + 0.1 * (-1) ** seed) if above else ROBUST(lr, seed)
+
+    c1 = (
+        verdict(Design(curve(BASE), wide_above).cells(), PROTOCOL).parts.set_index("part").loc["C1"]
+    )
+    assert 0.28 - 0.5 * np.mean(BASE[7:]) == pytest.approx(-0.045)
+    assert (c1["verdict"], c1["side"]) == ("supported", "below")
+
+
 def test_giving_up_the_best_refutes_insensitivity() -> None:
     flat = curve([0.1] * 9)
     c1 = verdict(Design(curve(BASE), flat).cells(), PROTOCOL).parts.set_index("part").loc["C1"]

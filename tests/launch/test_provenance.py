@@ -137,9 +137,9 @@ def test_a_cluster_of_our_own_wants_a_token_that_no_file_holds(tmp_path):
     code = """
 import os, socket, sys
 from pathlib import Path
-from hdsens.launch.address import prepare
+from hdsens.launch.ray.address import prepare
 prepare(None)
-from hdsens.launch.cluster import open_cluster
+from hdsens.launch.ray.cluster import open_cluster
 import ray
 with open_cluster(None):
     address = ray.get_runtime_context().gcs_address

@@ -83,6 +83,23 @@ def test_lr_bounds_hold_and_are_reached(make):
         assert max(lrs) == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["float", "tensor"])
+@pytest.mark.parametrize("make", MAKES)
+def test_an_lr_that_falls_stops_at_its_lower_bound(make, lr):
+    """A gradient that turns around at every step: each lowers lr, far below 0 without bounds."""
+    lrs = {}
+    for bounds in (None, (0.001, 0.02)):
+        w = torch.zeros(3, requires_grad=True)
+        optimizer = make([w], lr=lr, hypergrad_lr=1.0, lr_bounds=bounds)
+        lrs[bounds] = []
+        for step in range(6):
+            w.grad = torch.full_like(w, (-1.0) ** step)
+            optimizer.step()
+            lrs[bounds].append(float(optimizer.param_groups[0]["lr"]))
+    assert min(lrs[None]) < 0
+    assert min(lrs[0.001, 0.02]) == lrs[0.001, 0.02][-1] == pytest.approx(0.001)
+
+
 @pytest.mark.parametrize("make", MAKES)
 def test_one_open_bound(make):
     params = make_params()

@@ -230,3 +230,21 @@ def test_a_pack_is_named_after_the_set_of_its_cells(small):
     cells = expand(Study.from_dict(small), N_TRAIN)
     assert make_pack(cells).pack_id == make_pack(reversed(cells)).pack_id
     assert make_pack(cells).pack_id != make_pack(cells[1:]).pack_id
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (1, "1.0"),
+        (-0.0, "0.0"),
+        (1e-5, "1e-05"),
+        (2**53, "9007199254740992.0"),
+        (
+            {"b": [1, (False, None)], "a": {"é": "ß"}},
+            r'{"a":{"\u00e9":"\u00df"},"b":[1.0,[false,null]]}',
+        ),
+    ],
+)
+def test_the_identity_is_made_of_these_texts(value, text):
+    assert canonical_json(value) == text

@@ -310,6 +310,25 @@ def test_results_do_not_depend_on_global_state_and_leave_it_alone():
     assert after == before
 
 
+def drops(input_shape, n_classes):
+    layers = nn.Flatten(), nn.Dropout(0.5), nn.Linear(math.prod(input_shape), n_classes)
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("path", ["plain", "fused"])
+def test_dropout_is_off_in_evaluations_and_on_in_training(path):
+    """At lr = 0 the weights stay: evaluations are softmax regression's, minibatches are not."""
+    data = study([arm("SGD", [0.0])], steps=3, task={"model": f"{__name__}:drops"})
+    declared = Study.from_dict(data)
+    cells = expand(declared, N_TRAIN)
+    (record,) = PackTraining(declared, cells, "cpu", path=path)
+    oracle = NumpyLogreg(0)
+    assert record.train_loss == pytest.approx(oracle.loss(oracle.x, oracle.y), rel=1e-12)
+    assert record.valid_loss == pytest.approx(oracle.loss(oracle.xv, oracle.yv), rel=1e-12)
+    first = record.trace[0].batch_loss
+    assert abs(first - oracle.loss(*oracle.batch(1))) > 0.05
+
+
 def test_dropout_masks_differ_from_step_to_step():
     data = study([arm("SGD", 0.0)], dtype="float32", trace={"points": 26, "evaluate": [1.0]},
                  task={"model": "cnn", "model_settings": {"width": 2, "dropout": 0.5},
