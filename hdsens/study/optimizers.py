@@ -4,7 +4,7 @@ A name may be written as the class's alone (`SGD`), or with its module in torch'
 `optim` (`torch.optim:SGD`, `hdsens.optim.SGDHD`). Any other path is an unknown optimizer.
 
 To add an optimizer, add its row to `_ROWS`; if its rule has a fused form, that is a file in
-`hdsens/training/fused`.
+`hdsens/training/fused/rules`.
 """
 
 from __future__ import annotations

@@ -19,14 +19,13 @@ from hdsens.training.choosing.agreement import (
 from hdsens.training.choosing.memory import memory_budget, out_of_memory
 from hdsens.training.examples import Batches, Split
 from hdsens.training.fused.run import FusedRun, in_turns
-from hdsens.training.fused.update_rules import AdamRule
 from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.plain import PlainRun
 
 REPEATS = 3
 _STATE_COPIES = 6  # parameters, gradients, up to three states, and one to work with
 _SHARE = {"cpu": 1e-3, "cuda": 0.05}  # of the update; measured: docs/decisions/agreement.md
-_ADAM_SHARE = 0.25  # its steps are full where a gradient is 0 but for rounding
+_NORMALISED_SHARE = 0.25  # its steps are full where a gradient is 0 but for rounding
 _ROUNDINGS = 8  # of each parameter: an update may be smaller than they are
 
 
@@ -137,8 +136,8 @@ class Probe:
         apart = norm([together - alone for together, alone, _ in pairs])
         update = norm([alone - before for _, alone, before in pairs])
         rounding = _ROUNDINGS * torch.finfo(pairs[0][0].dtype).eps * norm([p for _, p, _ in pairs])
-        is_adam = isinstance(fused.rule, AdamRule)
-        share = _ADAM_SHARE if is_adam else _SHARE[self.job.device.type]
+        full_steps = fused.rule is not None and fused.rule.normalises
+        share = _NORMALISED_SHARE if full_steps else _SHARE[self.job.device.type]
         if not apart <= share * update + rounding:
             raise RuntimeError(
                 f"together, parameters differ by {apart}, an update alone is {update}"

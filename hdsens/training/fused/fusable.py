@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
 
-import hdsens.optim
 from hdsens.errors import describe
 from hdsens.study import Arm, Task
-from hdsens.study.cells import Cell
 from hdsens.study.levels import Level
-from hdsens.training.fused.update_rules import AdamRule, SgdRule, UpdateRule
+from hdsens.study.optimizers import OptimizerFacts, optimizer_facts
+from hdsens.training.fused.rules import fused_rule
+from hdsens.training.fused.update_rules import UpdateRule
 from hdsens.training.optimizers import build_optimizer
-
-_RULES: Mapping[type[torch.optim.Optimizer], type[UpdateRule]] = {
-    torch.optim.SGD: SgdRule,
-    hdsens.optim.SGDHD: SgdRule,
-    torch.optim.Adam: AdamRule,
-    hdsens.optim.AdamHD: AdamRule,
-}
-_PER_CELL = {
-    SgdRule: {"momentum", "dampening", "nesterov"},
-    AdamRule: {"betas", "eps"},
-}
-_SHARED = {"params", "lr", "hypergrad_lr", "weight_decay"}
-_IMMATERIAL = {"foreach", "fused", "capturable"}  # how torch computes, never what
-_AT_REST: Mapping[str, Any] = {
-    "maximize": False,
-    "differentiable": False,
-    "amsgrad": False,
-    "decoupled_weight_decay": False,
-    "rule": "additive",
-    "transition": None,
-    "lr_bounds": None,
-}
 
 
 def optimizer_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> torch.optim.Optimizer:
@@ -44,9 +21,11 @@ def optimizer_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> torch.op
     return build_optimizer([nn.Parameter(torch.zeros(1))], arm, task, factors)
 
 
-def rule_of(arm: Arm, task: Task, cell: Cell) -> type[UpdateRule]:
+def rule_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> type[UpdateRule]:
     """The fused update rule of a cell that has one."""
-    return _RULES[type(optimizer_of(arm, task, cell.factors))]
+    rule = fused_rule(_facts(optimizer_of(arm, task, factors)))
+    assert rule is not None
+    return rule
 
 
 def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
@@ -55,14 +34,20 @@ def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
         optimizer = optimizer_of(arm, task, factors)
     except Exception as error:  # whatever a person's own optimizer raises
         return describe(error)
-    rule = _RULES.get(type(optimizer))
+    facts = _facts(optimizer)
+    rule = fused_rule(facts)
     if rule is None:
         return f"{arm.optimizer} has no fused form"
-    known = _SHARED | _IMMATERIAL | _PER_CELL[rule]
-    for name, value in optimizer.param_groups[0].items():
-        if name not in known and not (name in _AT_REST and value == _AT_REST[name]):
-            return f"{name} = {value!r} has no fused form"
+    for name, value in {**optimizer.param_groups[0], **facts.implied}.items():
+        if not rule.knows(name, value):
+            what = arm.optimizer if name in facts.implied else f"{name} = {value!r}"
+            return f"{what} has no fused form"
     return None
+
+
+def _facts(optimizer: torch.optim.Optimizer) -> OptimizerFacts:
+    """By the class itself, since a path may name it by another module."""
+    return optimizer_facts(f"{type(optimizer).__module__}:{type(optimizer).__qualname__}")
 
 
 def obstacle_of_model(model: nn.Module) -> str | None:

@@ -226,7 +226,7 @@ class FusedRun:
             optimizer_of(arm, study.task, cell.factors).param_groups[0]
             for arm, cell in zip(arms, cells, strict=True)
         ]
-        rule = rule_of(arms[0], study.task, cells[0])
+        rule = rule_of(arms[0], study.task, cells[0].factors)
         parameters = [self.stack.parameters[name] for name in self.trained]
         return rule(settings, [arm.clip_grad_norm for arm in arms], parameters)
 

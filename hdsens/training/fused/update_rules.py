@@ -1,4 +1,4 @@
-"""The update rules of `hdsens.optim` and `torch.optim` for a whole pack, one lr and β a cell.
+"""What the update rules of a whole pack share: one lr and β a cell. `rules/` has a file for each.
 
 Baydin et al. (ICLR 2018), Eq. 6: h_t = g_t · u_{t-1}, α_t = α_{t-1} + β h_t, then
 θ_t = θ_{t-1} − α_t u_t. A base algorithm is β = 0. All numbers of a cell stay in its own row.
@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from hdsens.study.optimizers import COMPUTING
+
 _SPECK = {torch.float32: 1e-30, torch.float64: 1e-300}
+_PER_CELL = {"params", "lr", "hypergrad_lr", "weight_decay"}
+_FIXED: Mapping[str, Any] = {
+    "maximize": False,
+    "differentiable": False,
+    "rule": "additive",
+    "transition": None,
+    "lr_bounds": None,
+}
 _NORM_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
 
 
@@ -24,7 +34,17 @@ class UpdateRule(ABC):
         settings: one optimizer param group a cell.
         clips: largest gradient norm of each cell, 0 for none.
         parameters: to be updated, each `(n_cells, *shape)`.
+
+    Class attributes, which a rule states where they are otherwise:
+        per_cell: optimizer arguments that may have another value in each cell.
+        fixed: arguments that it knows at one value only.
+        normalises: whether it divides a gradient by its size, so that steps are full where a
+            gradient is 0 but for rounding.
     """
+
+    per_cell: ClassVar[frozenset[str]] = frozenset()
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    normalises: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -47,12 +67,20 @@ class UpdateRule(ABC):
         self.decays = any(s["weight_decay"] != 0 for s in settings)
         self.clips = any(c > 0 for c in clips)
 
+    @classmethod
+    def knows(cls, argument: str, value: Any) -> bool:
+        """Whether it does what an optimizer does with this value of an argument."""
+        fixed = {**_FIXED, **cls.fixed}
+        if argument in fixed:
+            return bool(value == fixed[argument])
+        return argument in _PER_CELL | COMPUTING | cls.per_cell
+
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Adapt every cell's lr, then its parameters; takes the gradients over."""
         g = _rows(gradients)
         if self.clips:
-            self._shorten(g)
+            self._clip(g)
         if self.decays:
             for gradient, parameter in zip(g, self.parameters, strict=True):
                 gradient.addcmul_(parameter, self.weight_decay)
@@ -101,7 +129,7 @@ class UpdateRule(ABC):
     def _kept(self) -> tuple[str, ...]:
         return ("directions", *self._states()) if self.measures else self._states()
 
-    def _shorten(self, g: Sequence[Tensor]) -> None:
+    def _clip(self, g: Sequence[Tensor]) -> None:
         norms = torch.stack([torch.linalg.vector_norm(x, dim=1) for x in g])
         norm = torch.linalg.vector_norm(norms, dim=0).unsqueeze(1)
         share = (self.clip / (norm + _NORM_EPS)).clamp(max=1.0)
@@ -140,101 +168,3 @@ class UpdateRule(ABC):
 
 def _rows(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [tensor.detach().reshape(len(tensor), -1) for tensor in tensors]
-
-
-@final
-class SgdRule(UpdateRule):
-    """SGD, heavy-ball and Nesterov momentum, and their HD forms."""
-
-    def __init__(
-        self,
-        settings: Sequence[Mapping[str, Any]],
-        clips: Sequence[float],
-        parameters: Sequence[Tensor],
-    ) -> None:
-        super().__init__(settings, clips, parameters)
-        self.momentum = self._column([s["momentum"] for s in settings])
-        self.undamped = self._column([1 - s["dampening"] for s in settings])
-        plain = [s["momentum"] == 0 for s in settings]
-        looks_ahead = [bool(s["nesterov"]) for s in settings]
-        self.of_gradient = self._column(
-            [float(p or n) for p, n in zip(plain, looks_ahead, strict=True)]
-        )
-        self.of_buffer = self._column(
-            [
-                s["momentum"] if n else float(not p)
-                for s, p, n in zip(settings, plain, looks_ahead, strict=True)
-            ]
-        )
-        self.has_momentum = not all(plain)
-        self.damps = any(s["dampening"] != 0 for s in settings)
-        self.mixes = not all(p or n for p, n in zip(plain, looks_ahead, strict=True))
-        self.buffers: list[Tensor] | None = None
-
-    def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], float]:
-        """v_t = μ v_{t-1} + g_t; u_t = g_t + μ v_t (Nesterov), v_t (heavy ball) or g_t (none)."""
-        if not self.has_momentum:
-            return g, 1.0
-        if self.buffers is None:
-            self.buffers = [x.clone() for x in g]
-        else:
-            for buffer, x in zip(self.buffers, g, strict=True):
-                new = x * self.undamped if self.damps else x
-                torch.addcmul(new, buffer, self.momentum, out=buffer)
-        for x, buffer in zip(g, self.buffers, strict=True):
-            if self.mixes:
-                x.mul_(self.of_gradient)
-            x.addcmul_(buffer, self.of_buffer)
-        return g, 1.0
-
-    def _last_scale(self) -> float:
-        return 1.0
-
-    def _states(self) -> tuple[str, ...]:
-        return ("buffers",)
-
-    def _vectors(self) -> tuple[str, ...]:
-        return (*super()._vectors(), "momentum", "undamped", "of_gradient", "of_buffer")
-
-
-@final
-class AdamRule(UpdateRule):
-    """Adam and Adam-HD; u_t = m̂_t / (√v̂_t + ε)."""
-
-    def __init__(
-        self,
-        settings: Sequence[Mapping[str, Any]],
-        clips: Sequence[float],
-        parameters: Sequence[Tensor],
-    ) -> None:
-        super().__init__(settings, clips, parameters)
-        self.beta1 = self._exact([s["betas"][0] for s in settings])
-        self.beta2 = self._exact([s["betas"][1] for s in settings])
-        self.eps = self._exact([s["eps"] for s in settings])
-        self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters]
-
-    def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """With r = √(1 − β₂ᵗ), u_t is m_t / (√v_t + ε r) but for the factor r / (1 − β₁ᵗ)."""
-        new1 = (1 - self.beta1).to(self.dtype).unsqueeze(1)
-        old2, new2 = (b.to(self.dtype).unsqueeze(1) for b in (self.beta2, 1 - self.beta2))
-        floor = (self.eps * self._root()).to(self.dtype).unsqueeze(1)
-        for x, first, second in zip(g, self.first, self.second, strict=True):
-            first.lerp_(x, new1)
-            # No lerp here: from a square that overflowed it would go to inf - inf.
-            second.mul_(old2).addcmul_(x.square_(), new2)
-            torch.sqrt(second, out=x).add_(floor)
-            torch.div(first, x, out=x)
-        return g, self._last_scale()
-
-    def _root(self) -> Tensor:
-        return (1 - self.beta2**self.steps).sqrt()
-
-    def _last_scale(self) -> Tensor:
-        return self._root() / (1 - self.beta1**self.steps)
-
-    def _states(self) -> tuple[str, ...]:
-        return ("first", "second")
-
-    def _vectors(self) -> tuple[str, ...]:
-        return (*super()._vectors(), "beta1", "beta2", "eps")
