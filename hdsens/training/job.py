@@ -117,6 +117,7 @@ def evaluation_steps(shares: Sequence[float], steps: int) -> frozenset[int]:
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether every number is finite; the largest magnitude cannot overflow as a sum could."""
+    tensors = [t.coalesce().values() if t.is_sparse else t for t in tensors]
     tensors = [tensor for tensor in tensors if tensor.numel()]  # an empty one has no largest
     if not tensors:
         return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -43,6 +45,11 @@ def blobs(n_train: int = 96, n_test: int = 16) -> Data:
     x = random.normal(size=(n_train + n_test, 12)).astype(np.float32)
     y = (x @ random.normal(size=(12, 4))).argmax(1).astype(np.int64)
     return Data(x[:n_train], y[:n_train], x[n_train:], y[n_train:], n_classes=4)
+
+
+def many() -> Data:
+    """So many that with validation = 0.1 one example is left for the last evaluation."""
+    return blobs(143)
 
 
 def mlp() -> nn.Module:
@@ -94,3 +101,196 @@ class TakesAll(torch.optim.SGD):
 
     def __init__(self, params, lr=0.1, weight_decay=0.0, **more):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
+
+
+BACKBONE = nn.Linear(12, 8)  # as a pretrained one, loaded once
+WEIGHTS = torch.zeros(4, 8)  # likewise
+GENERATOR = np.random.default_rng(5)
+CALLS = 0
+
+
+def on_backbone() -> nn.Module:
+    return nn.Sequential(BACKBONE, nn.Tanh(), nn.Linear(8, 4))
+
+
+def on_frozen_backbone_with_batch_norm() -> nn.Module:
+    model = on_backbone()
+    model[1] = KEPT_NORM.requires_grad_(False)
+    model[0] = nn.Linear(12, 8)
+    return model
+
+
+KEPT_NORM = nn.BatchNorm1d(8)
+
+
+def on_kept_weights() -> nn.Module:
+    model = mlp()
+    model[2].weight = nn.Parameter(WEIGHTS)
+    return model
+
+
+def draws_from_a_generator_of_its_own() -> nn.Module:
+    model = mlp()
+    with torch.no_grad():
+        model[0].bias.add_(float(GENERATOR.normal()))
+    return model
+
+
+def leaves_some_numbers_as_they_were() -> nn.Module:
+    model = mlp()
+    model.register_buffer("scale", torch.tensor(float(next(UNSET))))
+    return model
+
+
+UNSET = iter(range(10**6))  # as memory that nobody has written to
+
+
+class Updates(nn.Module):
+    """Copies a module that it goes on to change: an average, for models made later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(copy.deepcopy(BACKBONE), nn.Tanh(), nn.Linear(8, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            with torch.no_grad():
+                BACKBONE.bias.mul_(0.9)
+        return self.net(x)
+
+
+def alike() -> nn.Module:
+    """Starts from one and the same point for each seed."""
+    model = mlp()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)
+    return model
+
+
+class Late(nn.Module):
+    """Makes its last layer when it first sees how many features there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.first(x))
+        if self.last is None:
+            self.last = nn.Linear(x.shape[1], 4)
+        return self.last(x)
+
+
+class InAList(nn.Module):
+    """Keeps layers where no module finds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.rest = nn.Linear(12, 8), [nn.Linear(8, 4, bias=False)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rest[0](torch.tanh(self.first(x)))
+
+
+class Unregistered(nn.Module):
+    """Has a weight that is a tensor and no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.scale = mlp(), torch.ones(4, requires_grad=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x) * self.scale
+
+
+class Unfreezes(nn.Module):
+    """Thaws a layer after some steps, when the optimizer has its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.passes = mlp(), 0
+        self.net[0].requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        self.net[0].requires_grad_(self.passes > 3)
+        return self.net(x)
+
+
+class CountsForAll(nn.Module):
+    """Counts its passes in the module that it is written in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        global CALLS
+        CALLS += self.training
+        return self.net(x) / (1 + 0.1 * CALLS)
+
+
+class CountsInItsClass(CountsForAll):
+    passes = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        CountsInItsClass.passes += self.training
+        return self.net(x)
+
+
+class Shares(torch.optim.SGD):
+    """Keeps a momentum that all optimizers of the class have in common."""
+
+    moments: ClassVar[dict[int, torch.Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for i, p in enumerate(self.param_groups[0]["params"]):
+            held = Shares.moments.setdefault(i, torch.zeros_like(p))
+            p.sub_(held.mul_(0.9).add_(p.grad), alpha=self.param_groups[0]["lr"])
+
+
+def with_batch_norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+
+
+class Squeezes(nn.Module):
+    """Drops every axis of length 1, that of the examples too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.net(x)
+        return x if self.training else x[:, :, None].squeeze()
+
+
+class Words(nn.Module):
+    """An embedding with sparse gradients, which torch.optim.SGD takes."""
+
+    def __init__(self, sparse: bool = True) -> None:
+        super().__init__()
+        self.table, self.last = nn.Embedding(5, 6, sparse=sparse), nn.Linear(72, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.table((x.clamp(-2, 2).round() + 2).long()).flatten(1))
+
+
+def shaken_by_itself() -> Data:
+    """An augmentation with a generator of its own."""
+    own = torch.Generator()
+
+    def shake(inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return inputs + 0.1 * torch.randn(inputs.shape, generator=own)
+
+    return replace(blobs(), augment=shake)
+
+
+class NeedsMatrices(torch.optim.SGD):
+    """Takes vectors in a test of one number, and no vector of a model."""
+
+    def step(self, closure=None):
+        if any(p.ndim == 1 and p.numel() > 1 for p in self.param_groups[0]["params"]):
+            raise ValueError("only matrices")
+        return super().step(closure)

@@ -66,7 +66,7 @@ def choose_packs(
         InputError: the model or the data cannot make the first step, so that no cell could.
     """
     with training_environment(getattr(torch, study.task.dtype), threads):
-        job = try_first_step(study, cells[0], resolve_device(device))
+        job = try_first_step(study, cells, resolve_device(device))
         return tuple(_choose_packs(job, cells, threads, size, path))
 
 

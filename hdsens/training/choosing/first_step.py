@@ -1,8 +1,8 @@
-"""The first forward and backward pass of a study, tried before anything is written."""
+"""The first steps of a study, tried before anything is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,17 +12,21 @@ from torch.nn import functional
 from hdsens.errors import InputError, describe
 from hdsens.study import Study
 from hdsens.study.cells import Cell
+from hdsens.training.choosing.own_code import try_own_code, untrained_parameters
 from hdsens.training.examples import Batches, load_examples
 from hdsens.training.job import Job, evaluate
 
 
-def try_first_step(study: Study, cell: Cell, device: torch.device) -> Job:
+def try_first_step(study: Study, cells: Sequence[Cell], device: torch.device) -> Job:
     """Build a cell's model, train it on its first minibatch without an update, and evaluate it.
+
+    Then, of a person's own code, what makes cells alike and apart: `try_own_code`.
 
     Raises:
         InputError: the data or the model cannot do that, so that no cell could; it says where in a
             person's own code the reason lies.
     """
+    cell = cells[0]
     data, model = f"data set {study.task.data!r}", f"model {study.task.model!r}"
     with _naming(study, data, "must load"):
         job = Job(study, load_examples(study.task, device), device)
@@ -31,12 +35,23 @@ def try_first_step(study: Study, cell: Cell, device: torch.device) -> Job:
     job.seed_step(cell.seed, 1)
     with _naming(study, data, "must give a minibatch"):
         batch = Batches(job.examples, cell.seed, cell.batch_size).at(1)
+    known = {id(p) for p in net.parameters() if p.requires_grad}
     with _naming(study, model, "must train on a minibatch"):
         logits = net.train()(batch.inputs)
         _check_logits(model, logits, len(batch.targets), job.examples.n_classes)
-        functional.cross_entropy(logits, batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        loss = functional.cross_entropy(logits, batch.targets)
+        strays = untrained_parameters(net, loss, known)
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+    if strays:
+        raise InputError(
+            f"study {study.name!r}: task: {model}",
+            "must have all of its parameters before it is first called, or none trains them",
+            strays,
+            "make them in __init__, or with torch's lazy modules such as nn.LazyLinear",
+        )
     with _naming(study, model, "must be evaluated on a minibatch"):
         evaluate(net, batch)
+    try_own_code(job, cells)
     return job
 
 
