@@ -13,6 +13,10 @@ _NOT_ONES_OWN = {*sys.stdlib_module_names, "hdsens", "torch", "numpy", "ray"}
 _INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("purelib", "platlib")})
 
 
+USER_ERRORS = (Exception, SystemExit)
+"""What a person's own code may raise: ``sys.exit()`` in it ends what called it, never a run."""
+
+
 class InputError(ValueError):
     """Something a person gave is wrong; the command line ends with exit status 2.
 

@@ -25,7 +25,7 @@ from hdsens.launch.work import unwritable
 from hdsens.store import Location, Status, Store, as_location, read_results
 from hdsens.study import Study
 from hdsens.study.cells import Cell, expand
-from hdsens.training.check import check_study, examples_to_train, fetch_data
+from hdsens.training.check import check_data_again, check_study, examples_to_train, fetch_data
 from hdsens.training.choosing.choice import check_path
 from hdsens.training.environment import resolve_device
 from hdsens.training.examples import forget_examples
@@ -90,8 +90,9 @@ def run(
     _check_safeguards(safeguards)
     wish = check_path(path)
     resolve_device(resources.device)
-    check_study(study)
     forget_examples()
+    check_study(study)
+    check_data_again(study)
     train_size = examples_to_train(study.task)
     store = Store(Path("results") / study.name if out is None else as_location(out))
     cells = expand(study, train_size)

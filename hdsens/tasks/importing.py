@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 
 
 def is_import_path(name: str) -> bool:
@@ -81,7 +81,7 @@ def _import_module(module_name: str, thing: str) -> ModuleType:
                 "install it, or put its folder on PYTHONPATH",
             ) from error
         raise _import_failed(thing, error) from error
-    except Exception as error:
+    except USER_ERRORS as error:
         raise _import_failed(thing, error) from error
 
 
@@ -94,7 +94,7 @@ def _hidden(module_name: str, module: ModuleType) -> str:
     return ""
 
 
-def _import_failed(thing: str, error: Exception) -> InputError:
+def _import_failed(thing: str, error: BaseException) -> InputError:
     return InputError(thing, f"must be importable; its module raised {describe(error)}")
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study, Task
-from hdsens.tasks.data import check_data, input_shape, load_data, split_indices, train_size
+from hdsens.tasks.data import (
+    check_data,
+    fingerprint,
+    forget_data,
+    input_shape,
+    load_data,
+    split_indices,
+    train_size,
+)
+from hdsens.tasks.importing import is_import_path
 from hdsens.tasks.names import check_input_shape, check_model
 from hdsens.training.optimizers import check_optimizers
 
@@ -23,13 +32,32 @@ def check_study(study: Study) -> None:
         examples_to_train(task)
     except InputError as error:
         raise error.within(f"study {study.name!r}: task") from None
-    except Exception as error:  # whatever a person's own data factory raises
+    except USER_ERRORS as error:  # whatever a person's own data factory raises
         raise InputError(
             f"study {study.name!r}: task: data set {task.data!r}",
             f"must load: {describe(error)}",
             remedy="mend the factory or its settings",
         ) from error
     check_optimizers(study)
+
+
+def check_data_again(study: Study) -> None:
+    """Call a person's own data factory once more, as each worker will.
+
+    Raises:
+        InputError: it gives other data, so that results would depend on who trains.
+    """
+    name, settings = study.task.data, study.task.data_settings
+    if not is_import_path(name):
+        return
+    before = fingerprint(load_data(name, settings))
+    forget_data()
+    if fingerprint(load_data(name, settings)) != before:
+        raise InputError(
+            f"study {study.name!r}: task: data set {name!r}",
+            "must give the same data at each call, but two calls differ",
+            remedy="draw from a generator that the factory makes with a fixed seed",
+        )
 
 
 def fetch_data(study: Study) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch.optim.lr_scheduler import MultiplicativeLR
 
 import hdsens.optim
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import ARM_FACTORS, Arm, Study, Task
 from hdsens.study.cells import arm_arguments
 from hdsens.study.levels import Level
@@ -110,7 +110,7 @@ def check_optimizers(study: Study) -> None:
                 optimizer = build_optimizer([weight], arm, study.task, factors)
             except InputError as error:
                 raise error.within(thing) from None
-            except Exception as error:  # whatever a person's own optimizer raises
+            except USER_ERRORS as error:  # whatever a person's own optimizer raises
                 raise InputError(
                     f"{thing}: optimizer {arm.optimizer}",
                     f"refuses its arguments: {describe(error)}",
@@ -119,7 +119,7 @@ def check_optimizers(study: Study) -> None:
                 ) from None
             try:
                 optimizer.step()
-            except Exception as error:
+            except USER_ERRORS as error:
                 raise InputError(
                     f"{thing}: optimizer {arm.optimizer}",
                     f"must take a step on a vector with a dense gradient: {describe(error)}",

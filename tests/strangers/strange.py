@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -294,3 +295,38 @@ class NeedsMatrices(torch.optim.SGD):
         if any(p.ndim == 1 and p.numel() > 1 for p in self.param_groups[0]["params"]):
             raise ValueError("only matrices")
         return super().step(closure)
+
+
+def other_each_time() -> Data:
+    """Noise from a generator that nobody seeds."""
+    data = blobs()
+    noise = np.random.default_rng().normal(size=data.train_inputs.shape).astype(np.float32)
+    return replace(data, train_inputs=data.train_inputs + noise)
+
+
+def quits(**settings) -> Any:
+    sys.exit("no licence")
+
+
+class QuitsWhenBuilt(torch.optim.SGD):
+    def __init__(self, params, lr=0.1, weight_decay=0.0):
+        raise SystemExit(4)
+
+
+class QuitsWhenStepped(torch.optim.SGD):
+    def step(self, closure=None):
+        raise SystemExit(4)
+
+
+class Quits(nn.Module):
+    """Ends the program at its third training pass, as code with sys.exit() does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.passes = mlp(), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        if self.passes == 3:
+            raise SystemExit(3)
+        return self.net(x)

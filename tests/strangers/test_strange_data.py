@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from strange import blobs
+from strange import blobs, declare
 
 from hdsens import InputError
+from hdsens.training.check import check_data_again
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -28,3 +29,14 @@ def test_numbers_that_are_not_finite_are_refused_with_array_rows_and_count(part,
 def test_of_many_rows_that_are_not_finite_some_are_named():
     with pytest.raises(InputError, match=r"which 96 of its 96 rows are not: 0, 1, 2, 3, 4, …;"):
         replace(blobs(), train_inputs=blobs().train_inputs * np.float32(np.nan))
+
+
+def test_a_factory_that_gives_other_data_at_each_call_is_refused():
+    study = declare(data="other_each_time")
+    with pytest.raises(InputError) as caught:
+        check_data_again(study)
+    assert str(caught.value) == (
+        "study 's': task: data set 'strange:other_each_time' must give the same data at each call, "
+        "but two calls differ; draw from a generator that the factory makes with a fixed seed"
+    )
+    check_data_again(declare())

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study
 from hdsens.study.cells import Cell
 from hdsens.study.optimizers import update_rule
@@ -89,7 +89,7 @@ def _choose_packs(
 def _choose(probe: Probe, size: int | None, path: PathWish) -> Way:
     try:
         return _measure(probe, size, path)
-    except Exception as error:  # whatever a user's model raises under vmap
+    except USER_ERRORS as error:  # whatever a user's model raises under vmap
         _log.warning("the plain loop trains these cells: %s", describe(error))
         return Way("plain", size or DEFAULT_SIZE)
 

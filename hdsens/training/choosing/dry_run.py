@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study
 from hdsens.tasks.data import input_shape
 from hdsens.tasks.importing import is_import_path
@@ -36,11 +36,11 @@ def explain_layers(study: Study) -> str:
             job.fresh_model(0).train()(batch.inputs.clone())
         except InputError as error:
             raise error.within(f"study {study.name!r}: task") from None
-        except Exception as error:  # whatever a person's own code raises
+        except USER_ERRORS as error:  # whatever a person's own code raises
             return f"none, because the model raises {describe(error)}"
         try:
             ways = compare_first_pass(job, 0, batch).layers_by_way()
-        except Exception as error:  # whatever a user's model raises under vmap
+        except USER_ERRORS as error:  # whatever a user's model raises under vmap
             return f"the plain loop, because of {describe(error)}"
     return "; ".join(f"{', '.join(kinds)} {way}" for way, kinds in ways.items() if kinds)
 

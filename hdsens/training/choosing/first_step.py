@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study
 from hdsens.study.cells import Cell
 from hdsens.training.choosing.own_code import try_own_code, untrained_parameters
@@ -72,7 +72,7 @@ def _naming(study: Study, thing: str, rule: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise error.within(task) from None
-    except Exception as error:  # whatever a person's own code raises
+    except USER_ERRORS as error:  # whatever a person's own code raises
         raise InputError(
             f"{task}: {thing}", f"{rule}: {describe(error)}", remedy="mend it or its settings"
         ) from error

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hdsens.errors import InputError, describe
+from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study.cells import Cell
 from hdsens.tasks.importing import is_import_path
 from hdsens.training.examples import Batches, Split
@@ -188,7 +188,7 @@ def _try_sizes(job: Job, cells: Sequence[Cell]) -> None:
         try:
             logits = job.fresh_model(cells[0].seed).train()(batch.inputs)
             functional.cross_entropy(logits, batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
-        except Exception as error:  # whatever a person's own model raises
+        except USER_ERRORS as error:  # whatever a person's own model raises
             raise InputError(
                 thing,
                 f"must train on a minibatch of {size}, the last of an epoch of {n} examples with "
@@ -201,7 +201,7 @@ def _try_sizes(job: Job, cells: Sequence[Cell]) -> None:
             if rest:
                 few = Split(split.inputs[:rest], split.targets[:rest])
                 evaluate(job.fresh_model(cells[0].seed), few)
-        except Exception as error:  # likewise
+        except USER_ERRORS as error:  # likewise
             raise InputError(
                 thing,
                 f"must be evaluated on {rest} examples, the last of {len(split.targets)} {name} "
@@ -230,7 +230,7 @@ def _try_steps(job: Job, cell: Cell) -> None:
     before = {name: _globals(name) for name in names}
     try:
         one, two = (_weights_after(job, cell) for _ in range(2))
-    except Exception as error:  # whatever a person's own code raises
+    except USER_ERRORS as error:  # whatever a person's own code raises
         raise InputError(
             thing,
             f"must take a first step on the model: {describe(error)}",
@@ -259,7 +259,7 @@ def _weights_after(job: Job, cell: Cell) -> dict[str, Tensor]:
     """Parameters and buffers after a few steps; what a later one raises is the cell's affair."""
     run = PlainRun(job, cell, job.fresh_model(cell.seed))
     going = run.update(1) is not None
-    with suppress(Exception):
+    with suppress(*USER_ERRORS):
         for step in range(2, 1 + min(_STEPS, cell.steps)):
             going = going and run.update(step) is not None
     return _tensors(run.model)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from hdsens.errors import describe
+from hdsens.errors import USER_ERRORS, describe
 from hdsens.study import Arm, Task
 from hdsens.study.levels import Level
 from hdsens.study.optimizers import OptimizerFacts, optimizer_facts
@@ -32,7 +32,7 @@ def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
     """Why an optimizer has no fused form, in a few words; None where it has one."""
     try:
         optimizer = optimizer_of(arm, task, factors)
-    except Exception as error:  # whatever a person's own optimizer raises
+    except USER_ERRORS as error:  # whatever a person's own optimizer raises
         return describe(error)
     facts = _facts(optimizer)
     rule = fused_rule(facts)

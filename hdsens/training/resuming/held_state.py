@@ -26,9 +26,10 @@ _FIXED = (type, ModuleType, BuiltinFunctionType, PurePath, Enum, torch.dtype, to
 _OF_MODULES = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _DEPTH = 8
+_OPAQUE = {"opaque": True}
 
 State = dict[str, Any]
-"""JSON values by the path to each, such as ``net.count``; None for what cannot be looked into."""
+"""JSON values by the path to each, such as ``model.net.count``."""
 
 
 def held_state(model: nn.Module) -> State:
@@ -48,7 +49,7 @@ def changes(fresh: Mapping[str, Any], trained: Mapping[str, Any]) -> State:
     """
     found = {path: v for path, v in trained.items() if path not in fresh or v != fresh[path]}
     hidden = [path for path in fresh if path not in trained]
-    hidden += [path for path, value in trained.items() if value is None]
+    hidden += [path for path, value in trained.items() if value == _OPAQUE]
     hidden += [path for path, value in found.items() if isinstance(value, dict) and "hash" in value]
     if hidden:
         raise CannotKeepError(f"the model's {hidden[0]} is no plain data")
@@ -81,7 +82,7 @@ def _told(value: Any, weights: Mapping[int, str]) -> Any:
         try:
             return {"hash": hashlib.sha256(pickle.dumps(value)).hexdigest()}
         except Exception:  # whatever a person's own class raises
-            return None
+            return _OPAQUE
 
 
 def _names_of_weights(model: nn.Module) -> dict[int, str]:
