@@ -32,7 +32,10 @@ class TracePoint:
 
 @dataclass(frozen=True, slots=True)
 class CellRecord:
-    """The result of one cell; the fields are columns of `read_cells`, described there."""
+    """The result of one cell; the fields are columns of `hdsens.study.columns.CELLS`.
+
+    `more` holds values of further columns by name.
+    """
 
     cell: Cell
     outcome: Outcome
@@ -48,6 +51,7 @@ class CellRecord:
     lr_max: float | None = None
     lr_min: float | None = None
     steps_to: Mapping[str, int] = field(default_factory=dict)
+    more: Mapping[str, float | int | str | None] = field(default_factory=dict)
     trace: tuple[TracePoint, ...] = ()
 
 

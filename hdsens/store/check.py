@@ -8,12 +8,22 @@ from functools import partial
 
 from hdsens.errors import InputError
 from hdsens.store.documents import STUDY, read_run, read_study, run_names
-from hdsens.store.parts import DamagedError, Part, check_part, damaged, list_parts, part_of
+from hdsens.store.parts import (
+    DamagedError,
+    Part,
+    check_part,
+    damaged,
+    is_of_later_kind,
+    list_parts,
+    part_of,
+)
 from hdsens.store.place import Place
 from hdsens.store.plan import is_plan_file, plan_names, read_plan_file
 from hdsens.store.rows import lost_traces, settled
+from hdsens.store.schema import KINDS
 
 SUFFIX = ".damaged"
+_KINDS = " or ".join(", ".join(f"{kind}-" for kind in KINDS).rsplit(", ", 1))
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ def _documents(place: Place) -> Iterator[Damage]:
 def _strangers(place: Place) -> Iterator[Damage]:
     """Parquet files that are named like no part, and like no file of the plan."""
     for folder, known, rule in (
-        ("parts", part_of, "must be named cells-, traces- or failed- and 32 hex digits"),
+        ("parts", partial(_is_part, place), f"must be named {_KINDS} and 32 hex digits"),
         ("plan", is_plan_file, "must be named at least 8 digits, - and 32 hex digits"),
     ):
         for file in sorted(place.entries(folder)):
@@ -83,12 +93,16 @@ def _strangers(place: Place) -> Iterator[Damage]:
                 yield _damage(name, damaged(place, name, rule), (name,))
 
 
+def _is_part(place: Place, name: str) -> bool:
+    return part_of(name) is not None or is_of_later_kind(place, name)
+
+
 def _parts(place: Place) -> Iterator[Damage]:
     listed = list_parts(place)
     for part in listed:
         if part.kind == "cells":
             yield from _pair(place, part)
-        elif part.kind == "failed" or part.of("cells") not in listed:
+        elif KINDS[part.kind].committed_by is None or part.of("cells") not in listed:
             error = _read(place, part)[1]
             if error is not None:
                 yield _damage(part.name, error, (part.name,))

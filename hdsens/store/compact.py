@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hdsens.store.parts import (
-    Label,
+    Header,
     Part,
     check_part,
     list_parts,
@@ -69,29 +69,41 @@ def _groups(place: Place) -> list[list[Part]]:
     """Neighbours by name that together stay within the limits; each is merged into one."""
     groups: list[list[Part]] = []
     cells = traces = 0
+    columns: tuple[pa.Schema | None, ...] = ()
     for part in _kind(place, "cells"):
-        more = read_label(place, part).rows, _traces_label(place, part).rows
+        headers = read_label(place, part), _traces_label(place, part)
+        more, own = tuple(h.rows for h in headers), tuple(h.schema for h in headers)
         cells, traces = cells + more[0], traces + more[1]
-        if not groups or cells > MAX_CELLS or traces > MAX_TRACE_ROWS:
+        columns = tuple(map(_together, columns, own))
+        if not groups or cells > MAX_CELLS or traces > MAX_TRACE_ROWS or None in columns:
             groups.append([])
-            cells, traces = more
+            (cells, traces), columns = more, own
         groups[-1].append(part)
     return [group for group in groups if len(group) > 1]
 
 
+def _together(schema: pa.Schema | None, more: pa.Schema) -> pa.Schema | None:
+    """The columns of both; None where later versions gave one name to two kinds of column."""
+    try:
+        return pa.unify_schemas([schema, more])
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return None
+
+
 def _merge(place: Place, group: Sequence[Part]) -> None:
     """One part of each kind in place of several."""
-    held = [owned(read_part(place, part), i) for i, part in enumerate(group)]
-    rows = first_rows(held)
-    kept = [rows.filter(pc.equal(rows["owner"], i))["cell_id"] for i in range(len(group))]
+    tables = [read_part(place, part, carried=True) for part in group]
+    rows = first_rows(tables)
+    owners = first_rows([owned(table, i) for i, table in enumerate(tables)])
+    kept = [owners.filter(pc.equal(owners["owner"], i))["cell_id"] for i in range(len(group))]
     traces = [
-        traces_of(place, part, ids, whole=len(ids) == len(table))
-        for part, ids, table in zip(group, kept, held, strict=True)
+        traces_of(place, part, ids, whole=len(ids) == len(table), carried=True)
+        for part, ids, table in zip(group, kept, tables, strict=True)
     ]
     merged = Part("cells", hash_of_ids(rows["cell_id"].to_pylist()))
     old = [part for part in group if part != merged]
-    write_part(place, merged.of("traces"), pa.concat_tables(traces))
-    write_part(place, merged, rows.drop_columns("owner"), (part.key for part in old))
+    write_part(place, merged.of("traces"), pa.concat_tables(traces, promote_options="default"))
+    write_part(place, merged, rows, (part.key for part in old))
     _delete(place, old)
 
 
@@ -101,11 +113,30 @@ def _merge_failures(place: Place) -> None:
     if not parts:
         return
     results = [read_part(place, part, ["cell_id"])["cell_id"] for part in _kind(place, "cells")]
-    rows = first_rows([read_part(place, part) for part in parts])
     known = pa.chunked_array([c for ids in results for c in ids.chunks], pa.string())
-    rows = rows.filter(pc.invert(pc.is_in(rows["cell_id"], known.combine_chunks())))
+    for group in _alike(place, parts):
+        _merge_failed(place, group, known.combine_chunks())
+
+
+def _alike(place: Place, parts: Sequence[Part]) -> list[list[Part]]:
+    """Neighbours by name whose columns go into one part."""
+    groups: list[list[Part]] = []
+    columns: pa.Schema | None = None
+    for part in parts:
+        own = read_label(place, part).schema
+        columns = _together(columns, own) if groups else None
+        if columns is None:
+            groups.append([])
+            columns = own
+        groups[-1].append(part)
+    return groups
+
+
+def _merge_failed(place: Place, parts: Sequence[Part], with_results: pa.Array) -> None:
+    rows = first_rows([read_part(place, part, carried=True) for part in parts])
+    rows = rows.filter(pc.invert(pc.is_in(rows["cell_id"], with_results)))
     merged = Part("failed", hash_of_ids(rows["cell_id"].to_pylist()))
-    if parts == [merged]:
+    if list(parts) == [merged]:
         return
     if len(rows):
         write_part(place, merged, rows, (part.key for part in parts if part != merged))
@@ -151,11 +182,11 @@ def _kind(place: Place, kind: str) -> list[Part]:
     return [part for part in list_parts(place) if part.kind == kind]
 
 
-def _labels(place: Place, listed: Mapping[Part, object]) -> Iterator[tuple[Part, Label]]:
+def _labels(place: Place, listed: Mapping[Part, object]) -> Iterator[tuple[Part, Header]]:
     return ((part, read_label(place, part)) for part in listed if part.kind == "cells")
 
 
-def _traces_label(place: Place, part: Part) -> Label:
+def _traces_label(place: Place, part: Part) -> Header:
     try:
         return read_label(place, part.of("traces"))
     except FileNotFoundError:

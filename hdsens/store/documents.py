@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hdsens.errors import InputError
-from hdsens.store.parts import SCHEMA_VERSION, damaged
+from hdsens.store.parts import DamagedError, broken, damaged, other_version
 from hdsens.store.place import Place
+from hdsens.store.schema import VERSION, version_of
 from hdsens.study import Study
 
 STUDY = "study.json"
@@ -25,13 +26,21 @@ def write_document(place: Place, name: str, content: Mapping[str, Any]) -> None:
 
 
 def write_study(place: Place, study: Study, train_size: int) -> None:
-    """Make this the store's current study."""
+    """Make this the store's current study; keys that later versions added stay."""
     content = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": str(VERSION),
         "train_size": train_size,
         "study": study.model_dump(mode="json"),
     }
-    write_document(place, STUDY, content)
+    write_document(place, STUDY, {**_carried(place), **content})
+
+
+def _carried(place: Place) -> dict[str, Any]:
+    """What study.json holds already; nothing where it is not there, or damaged."""
+    try:
+        return {} if place.entry(STUDY) is None else _object(place, STUDY)
+    except DamagedError:
+        return {}
 
 
 def read_study(place: Place) -> tuple[Study, int]:
@@ -48,23 +57,18 @@ def read_study(place: Place) -> tuple[Study, int]:
             remedy="check the path",
         )
     content = _object(place, STUDY)
-    version = content.get("schema_version")
-    if "schema_version" in content and version != SCHEMA_VERSION:
-        raise InputError(
-            f"results {str(place)!r}",
-            f"must have schema version {SCHEMA_VERSION}",
-            version,
-            "read it with the hdsens that wrote it",
-        )
+    version = version_of(content.get("schema_version"))
+    if "schema_version" in content and version is None:
+        raise other_version(f"results {str(place)!r}", content["schema_version"])
     size = content.get("train_size")
-    if set(content) != {"schema_version", "train_size", "study"}:
+    if version is None or not {"train_size", "study"} <= set(content):
         raise damaged(place, STUDY, "must hold schema_version, train_size and study")
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_TRAIN_SIZE:
         raise damaged(place, STUDY, f"must have a train_size from 1 to {MAX_TRAIN_SIZE}")
     try:
-        return Study.from_dict(content["study"]), size
+        return Study.from_dict(content["study"], stored=True), size
     except InputError as error:
-        raise damaged(place, STUDY, f"must hold a valid study: {error}") from None
+        raise broken(place, STUDY, f"must hold a valid study: {error}", version) from None
 
 
 def read_runs(place: Place) -> tuple[dict[str, Any], ...]:

@@ -47,11 +47,13 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
 
     Args:
         folder: what `hdsens run` printed as its last line: a path, or a URI of an object store.
-        all: also the cells that do not belong to the current study, and their factors.
+        all: also the cells that do not belong to the current study's grid, with their factors, and
+            the column ``source``: the search that asked for a cell.
 
     Returns:
-        A frame with the columns described in docs/results.md; failed cells are rows too, cells
-        that never ran are not. `attrs["factors"]` names the factors, `attrs["expected"]` is the
+        A frame with the columns of docs/results.md; failed cells are rows too, cells that never
+        ran are not. A factor keeps its name where a column of a later version has it too: that
+        column is left out. `attrs["factors"]` names the factors, `attrs["expected"]` is the
         number of cells of the study, with `all` also the others that are there, which counts as
         long as the frame has its `attrs["n_rows"]`, so no longer once you filter it;
         `attrs["protocol_history"]`, `attrs["trained_as"]` and `attrs["task_settings"]` are what
@@ -69,6 +71,10 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     current = _of_study(_with_factors(own, names), study, expected)
     if all:
         current = pd.concat([current, _with_factors(rest, names)], ignore_index=True)
+    elif "source" not in names:
+        current = current.drop(columns="source")
+    if "learned" not in names:
+        current["learned"] = _learned(current)
     current.attrs["factors"] = names
     current.attrs["expected"] = len(expected) + (len(rest) if all else 0)
     current.attrs["n_rows"] = len(current)
@@ -145,12 +151,22 @@ def _with_factors(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The JSON column of factors as one column each, after `hypergrad_lr`."""
     codes, texts = pd.factorize(frame["factors"])
     points = [json.loads(text) for text in texts]
-    wide = frame.drop(columns="factors")
+    others = [name for name in names if name not in _OWN_COLUMNS]
+    wide = frame.drop(columns={"factors", *others} & set(frame.columns))
     after = list(wide.columns).index("hypergrad_lr") + 1
-    for offset, name in enumerate(n for n in names if n not in _OWN_COLUMNS):
+    for offset, name in enumerate(others):
         levels = [point.get(name) for point in points]
         wide.insert(after + offset, name, [levels[code] for code in codes])
     return wide
+
+
+def _learned(cells: pd.DataFrame) -> pd.Series[bool]:
+    """Whether training made the loss smaller by more than rounding; null where unknown."""
+    before, after = (cells[name].astype("float64") for name in ("initial_loss", "train_loss"))
+    known = before.notna() & after.notna()
+    smaller = after < before - 1e-6 * np.maximum(1.0, before.abs())
+    diverged = cells["outcome"] == "diverged"
+    return (smaller & ~diverged).astype("boolean").where(known | diverged)
 
 
 def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd.DataFrame:

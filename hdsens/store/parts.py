@@ -6,16 +6,20 @@
 
 The key is the hash of the sorted cell_ids, so a part that is written again replaces itself by
 equal content, and a part that is not what its name says is found out. Pages carry checksums.
+
+Parts of every minor version are read: a column that is younger than a part is null, and what a
+later version added is left out by readers and carried along by compaction.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,18 +27,13 @@ import pyarrow.parquet as pq
 
 from hdsens.errors import InputError
 from hdsens.store.place import Entry, Place
-from hdsens.store.tables import SCHEMAS
+from hdsens.store.schema import KINDS, TYPES, VERSION, Version, version_of
 from hdsens.study import ARM_FACTORS
-from hdsens.study.columns import RESULT_COLUMNS
+from hdsens.study.columns import Column, is_reserved
 from hdsens.study.packs import hash_of_ids
 
-SCHEMA_VERSION = 1
-
-Kind = Literal["cells", "traces", "failed"]
-
-_NAME = re.compile(r"(cells|traces|failed)-([0-9a-f]{32})\.parquet")
+_NAME = re.compile(r"([a-z]+)-([0-9a-f]{32})\.parquet")
 _LABEL = b"hdsens"
-_OUTCOMES = {"cells": ["completed", "diverged"], "failed": ["failed"]}
 
 
 class DamagedError(InputError):
@@ -43,9 +42,9 @@ class DamagedError(InputError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Part:
-    """The name of a part."""
+    """The name of a part, of one of the `KINDS`."""
 
-    kind: Kind
+    kind: str
     key: str
 
     @property
@@ -53,23 +52,46 @@ class Part:
         """Its file, relative to the store."""
         return f"parts/{self.kind}-{self.key}.parquet"
 
-    def of(self, kind: Kind) -> Part:
+    def of(self, kind: str) -> Part:
         """The part of another kind for the same cells."""
         return Part(kind, self.key)
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
-    """What the metadata of a part say."""
+class Header:
+    """What a file says of itself, without its rows.
 
-    rows: int
+    Attributes:
+        part: kind of the part, or ``plan``.
+        key: that its name should have.
+        replaces: keys of the parts whose rows it took over.
+        version: of the schema.
+        schema: its columns.
+        rows: how many it has.
+    """
+
+    part: Any
+    key: Any
     replaces: tuple[str, ...]
+    version: Version
+    schema: pa.Schema
+    rows: int
 
 
 def part_of(name: str) -> Part | None:
     """The part that a file of parts/ is; None for any other file."""
     found = _NAME.fullmatch(name)
-    return Part(found[1], found[2]) if found else None  # type: ignore[arg-type] # the pattern's
+    return Part(found[1], found[2]) if found and found[1] in KINDS else None
+
+
+def is_of_later_kind(place: Place, name: str) -> bool:
+    """Whether a file of parts/ is a part of a kind that a later minor version added."""
+    if _NAME.fullmatch(name) is None:
+        return False
+    try:
+        return read_header(place, f"parts/{name}").version > VERSION
+    except DamagedError:
+        return False
 
 
 def list_parts(place: Place) -> dict[Part, Entry]:
@@ -86,7 +108,7 @@ def write_part(place: Place, part: Part, table: pa.Table, replaces: Iterable[str
 
 def encode(table: pa.Table, label: dict[str, Any]) -> pa.Buffer:
     """A table as Parquet, with checksums, and metadata that say what it is."""
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **label})
+    text = json.dumps({"schema_version": str(VERSION), **label})
     sink = pa.BufferOutputStream()
     pq.write_table(
         table.replace_schema_metadata({_LABEL: text.encode()}),
@@ -97,32 +119,43 @@ def encode(table: pa.Table, label: dict[str, Any]) -> pa.Buffer:
     return sink.getvalue()
 
 
-def read_part(place: Place, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-    """Rows of a part.
+def read_part(
+    place: Place, part: Part, columns: Collection[str] | None = None, *, carried: bool = False
+) -> pa.Table:
+    """Rows of a part, null in columns that are younger than it.
+
+    Args:
+        place: of the store.
+        part: to read.
+        columns: those wanted; None for all that this version knows.
+        carried: also the columns that this version does not know.
 
     Raises:
         DamagedError: it cannot be read, or is not what its name says.
-        InputError: it was written by another version.
+        InputError: it was written by another version, and is not what this one understands.
         FileNotFoundError: it is not there, or no longer.
     """
-    table, label = decode(place, part.name, columns)
-    _check(place, part, label, SCHEMAS[part.kind], table.schema, columns)
-    _check_values(place, part, table)
+    wanted = [
+        column for column in KINDS[part.kind].columns if columns is None or column.name in columns
+    ]
+    table, header = decode(place, part.name, partial(_known_names, place, part, wanted), carried)
+    _check_values(place, part, table, header)
+    for column in wanted:
+        if column.prefix is None and column.name not in table.column_names:
+            table = table.append_column(column.name, pa.nulls(len(table), TYPES[column.kind]))
     return table
 
 
-def read_label(place: Place, part: Part) -> Label:
-    """What the metadata of a part say, without its rows; raises as `read_part` does."""
-    with _damage_named(place, part.name), place.open(part.name) as source:
-        file = pq.ParquetFile(source)
-        label, schema, rows = _label(place, part.name, file), file.schema_arrow, file.metadata
-        _check(place, part, label, SCHEMAS[part.kind], schema, None)
-    return Label(rows.num_rows, tuple(map(str, label.get("replaces", ()))))
+def read_label(place: Place, part: Part) -> Header:
+    """What a part says of itself, without its rows; raises as `read_part` does."""
+    header = read_header(place, part.name)
+    _known_names(place, part, KINDS[part.kind].columns, header)
+    return header
 
 
 def check_part(place: Place, part: Part) -> frozenset[str]:
     """The cell_ids of a part, once every row of it has been read; raises as `read_part` does."""
-    table = read_part(place, part)
+    table = read_part(place, part, carried=True)
     ids: list[str] = table["cell_id"].unique().to_pylist()
     if part.kind != "traces" and (hash_of_ids(ids) != part.key or len(ids) != len(table)):
         raise damaged(place, part.name, "must hold the cells that it is named after")
@@ -130,15 +163,55 @@ def check_part(place: Place, part: Part) -> frozenset[str]:
 
 
 def decode(
-    place: Place, name: str, columns: Sequence[str] | None = None
-) -> tuple[pa.Table, dict[str, Any]]:
-    """The table of a Parquet file of ours, and its label; raises as `read_part` does."""
+    place: Place,
+    name: str,
+    choose: Callable[[Header], Sequence[str]],
+    carried: bool = False,
+) -> tuple[pa.Table, Header]:
+    """The table of a Parquet file of ours, and its header; raises as `read_part` does.
+
+    Args:
+        place: of the store.
+        name: of the file, relative to the store.
+        choose: names the columns to read, or raises where the header breaks a rule.
+        carried: read all columns.
+    """
     with _damage_named(place, name), place.open(name) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)
-        label = _label(place, name, file)
-        present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
-        table = file.read(columns=present)
-    return table.replace_schema_metadata(None), label
+        header = _header(place, name, file)
+        names = choose(header)
+        table = file.read(columns=None if carried else list(names))
+    return table.replace_schema_metadata(None), header
+
+
+def read_header(place: Place, name: str) -> Header:
+    """What a Parquet file of ours says of itself; raises as `read_part` does."""
+    with _damage_named(place, name), place.open(name) as source:
+        return _header(place, name, pq.ParquetFile(source))
+
+
+def broken(place: Place, name: str, rule: str, version: Version) -> InputError:
+    """The error for a file that breaks a rule: damage, unless a later version may have its reason.
+
+    A file that is not damaged is refused, and never set aside.
+    """
+    if version <= VERSION:
+        return damaged(place, name, rule)
+    return InputError(
+        f"file {place.show(name)!r}",
+        rule,
+        remedy=f"it has schema version {version}: read it with the hdsens that wrote it",
+    )
+
+
+def other_version(thing: str, stated: object) -> InputError:
+    """The error for a file of another major version."""
+    return InputError(
+        thing,
+        f"must have schema version {VERSION.major}",
+        stated,
+        "read it with the hdsens that wrote it",
+    )
 
 
 def damaged(place: Place, name: str, rule: str) -> DamagedError:
@@ -166,7 +239,7 @@ def _damage_named(place: Place, name: str) -> Iterator[None]:
 _UNREADABLE = (OSError, pa.ArrowException, ValueError, OverflowError)
 
 
-def _label(place: Place, name: str, file: pq.ParquetFile) -> dict[str, Any]:
+def _header(place: Place, name: str, file: pq.ParquetFile) -> Header:
     text = (file.schema_arrow.metadata or {}).get(_LABEL)
     try:
         label = json.loads(text) if text is not None else None
@@ -174,51 +247,60 @@ def _label(place: Place, name: str, file: pq.ParquetFile) -> dict[str, Any]:
         label = None
     if not isinstance(label, dict) or "schema_version" not in label:
         raise damaged(place, name, "must be a file that hdsens wrote")
-    if label["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"file {place.show(name)!r}",
-            f"must have schema version {SCHEMA_VERSION}",
-            label["schema_version"],
-            "read it with the hdsens that wrote it",
-        )
-    return label
+    version = version_of(label["schema_version"])
+    if version is None:
+        raise other_version(f"file {place.show(name)!r}", label["schema_version"])
+    replaces = label.get("replaces", [])
+    return Header(
+        part=label.get("part"),
+        key=label.get("key"),
+        replaces=tuple(map(str, replaces)) if isinstance(replaces, list) else (),
+        version=version,
+        schema=file.schema_arrow.remove_metadata(),
+        rows=file.metadata.num_rows,
+    )
 
 
-def _check(
-    place: Place,
-    part: Part,
-    label: dict[str, Any],
-    expected: pa.Schema,
-    schema: pa.Schema,
-    columns: Sequence[str] | None,
-) -> None:
-    """Whether name and columns are those of the part."""
-    if (label.get("part"), label.get("key")) != (part.kind, part.key):
+def _known_names(
+    place: Place, part: Part, wanted: Iterable[Column], header: Header
+) -> Sequence[str]:
+    """Those of the wanted columns that the part has, once name and types are what they must be."""
+    if (header.part, header.key) != (part.kind, part.key):
         raise damaged(place, part.name, "must hold the cells that it is named after")
-    wanted = expected.names if columns is None else [c for c in columns if c in expected.names]
-    types = dict(zip(schema.names, schema.types, strict=True))
-    for name in wanted:
-        if types.get(name) != expected.field(name).type:
-            raise damaged(
-                place, part.name, f"must have a column {name} of {expected.field(name).type}"
-            )
-    for name in schema.names:
-        target = part.kind != "traces" and name.startswith("steps_to_") and name.isidentifier()
-        if name not in expected.names and not (target and types[name] == pa.int64()):
-            raise damaged(place, part.name, f"must not have a column {name!r}")
+    types = dict(zip(header.schema.names, header.schema.types, strict=True))
+    if len(types) < len(header.schema.names):
+        raise damaged(place, part.name, "must have each column once")
+    single = {c.name for c in KINDS[part.kind].columns if c.prefix is None}
+    known = []
+    for column in wanted:
+        names = (column.name,) if column.prefix is None else _members(column, types, single)
+        for name in names:
+            if types.get(name) == TYPES[column.kind]:
+                known.append(name)
+            elif column.since <= header.version.minor:
+                rule = f"must have a column {name} of {TYPES[column.kind]}"
+                raise broken(place, part.name, rule, header.version)
+    return known
 
 
-def _check_values(place: Place, part: Part, table: pa.Table) -> None:
+def _members(family: Column, names: Iterable[str], single: Collection[str]) -> Iterable[str]:
+    return (name for name in names if family.has(name) and name not in single)
+
+
+def _check_values(place: Place, part: Part, table: pa.Table, header: Header) -> None:
     """Whether the columns that everything else goes by hold what they must."""
-    for name in ("cell_id", "outcome", "finished_at", "step"):
-        if name in table.column_names and table[name].null_count:
-            raise damaged(place, part.name, f"must have a {name} in each row")
-    if "outcome" in table.column_names:
-        known = _OUTCOMES[part.kind]
-        if not pc.all(pc.is_in(table["outcome"], pa.array(known)), min_count=0).as_py():
-            raise damaged(place, part.name, f"must hold outcomes {' or '.join(known)} only")
+    kind, rule = KINDS[part.kind], None
+    for column in kind.columns:
+        if column.required and column.name in table.column_names and table[column.name].null_count:
+            rule = f"must have a {column.name} in each row"
+    if "outcome" in table.column_names and kind.outcomes:
+        known = pc.is_in(table["outcome"], pa.array(kind.outcomes))
+        if not pc.all(known, min_count=0).as_py():
+            rule = rule or f"must hold outcomes {' or '.join(kind.outcomes)} only"
     if "factors" in table.column_names and not all(map(_is_point, table["factors"].unique())):
-        raise damaged(place, part.name, "must hold the factors of each cell as JSON")
+        rule = rule or "must hold the factors of each cell as JSON"
+    if rule is not None:
+        raise broken(place, part.name, rule, header.version)
 
 
 def _is_point(text: pa.Scalar) -> bool:
@@ -228,6 +310,5 @@ def _is_point(text: pa.Scalar) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return isinstance(point, dict) and all(
-        name in ARM_FACTORS or (name.isidentifier() and name not in RESULT_COLUMNS)
-        for name in point
+        name in ARM_FACTORS or (name.isidentifier() and not is_reserved(name)) for name in point
     )

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hdsens.store.parts import damaged, decode, encode
+from hdsens.store.parts import Header, broken, damaged, decode, encode
 from hdsens.store.place import Place
 from hdsens.store.rows import settled
 from hdsens.study.packs import Path, hash_of_ids
@@ -62,17 +63,29 @@ def is_plan_file(name: str) -> bool:
 
 def read_plan_file(place: Place, name: str) -> list[Planned]:
     """The packs of one file; raises as `read_plan` does, FileNotFoundError where it is gone."""
-    table, label = decode(place, name)
-    named = name == _BEFORE or f"-{label.get('key')}.parquet" in name
-    if label.get("part") != "plan" or not named or not table.schema.equals(_SCHEMA):
-        raise damaged(place, name, f"must be a plan with the columns {', '.join(_SCHEMA.names)}")
+    table, header = decode(place, name, partial(_known_names, place, name))
     known = pc.all(pc.is_in(table["path"], pa.array(_PATHS)), min_count=0).as_py()
     if any(column.null_count for column in table.columns) or not known:
-        raise damaged(place, name, f"must name a cell and a path in each row: {_PATHS}")
+        rule = f"must name a cell and a path in each row: {_PATHS}"
+        raise broken(place, name, rule, header.version)
     if pc.count_distinct(table["cell_id"]).as_py() != len(table):
-        raise damaged(place, name, "must name each cell once")
+        raise broken(place, name, "must name each cell once", header.version)
     packs = table.to_pandas().groupby("pack", sort=True)
     return [(pack["cell_id"].tolist(), pack["path"].iloc[0]) for _, pack in packs]
+
+
+def _known_names(place: Place, name: str, header: Header) -> list[str]:
+    """The columns of a plan; those that a later version added are left alone."""
+    named = name == _BEFORE or f"-{header.key}.parquet" in name
+    names: list[str] = _SCHEMA.names
+    if header.part != "plan" or not named:
+        raise damaged(place, name, "must be a plan of its name")
+    if sorted(n for n in header.schema.names if n in names) != sorted(names) or any(
+        header.schema.field(n).type != _SCHEMA.field(n).type for n in names
+    ):
+        rule = f"must be a plan with the columns {', '.join(names)}"
+        raise broken(place, name, rule, header.version)
+    return names
 
 
 def add_to_plan(place: Place, packs: Iterable[Planned]) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from hdsens.store.parts import DamagedError, Part, damaged, list_parts, read_part
 from hdsens.store.place import Place
-from hdsens.store.tables import CELLS_SCHEMA, TRACES_SCHEMA
+from hdsens.store.schema import CELLS_SCHEMA, KINDS, TRACES_SCHEMA
 
 _ATTEMPTS = 10
 _KEYS = ("cell_id", "outcome", "finished_at")
@@ -83,7 +83,7 @@ def _tables(
     place: Place, columns: Sequence[str] | None, parts: Collection[Part] | None
 ) -> list[pa.Table]:
     found = list_parts(place) if parts is None else parts
-    return [read_part(place, part, columns) for part in found if part.kind != "traces"]
+    return [read_part(place, part, columns) for part in found if KINDS[part.kind].outcomes]
 
 
 def _traces(place: Place, cell_ids: Collection[str]) -> pa.Table:
@@ -102,17 +102,22 @@ def _traces(place: Place, cell_ids: Collection[str]) -> pa.Table:
 
 def _named_once(traces: pa.Table) -> pa.Table:
     """The table with each cell_id in memory once, not once a row; they are half of all bytes."""
-    return traces.set_column(0, "cell_id", traces["cell_id"].dictionary_encode())
+    ids = traces["cell_id"].dictionary_encode()
+    return traces.select(TRACES_SCHEMA.names).set_column(0, "cell_id", ids)
 
 
-def traces_of(place: Place, part: Part, ids: pa.ChunkedArray, *, whole: bool) -> pa.Table:
+def traces_of(
+    place: Place, part: Part, ids: pa.ChunkedArray, *, whole: bool, carried: bool = False
+) -> pa.Table:
     """Traces that belong to the cells part, of those cells; `whole` says that these are all.
+
+    `carried` asks for columns that this version does not know, too.
 
     Raises:
         DamagedError: the cells part is there, its traces are not.
     """
     try:
-        table = read_part(place, part.of("traces"))
+        table = read_part(place, part.of("traces"), carried=carried)
     except FileNotFoundError:
         if place.entry(part.name) is None:
             raise
@@ -126,5 +131,7 @@ def lost_traces(place: Place, part: Part) -> DamagedError:
 
 
 def owned(table: pa.Table, owner: int) -> pa.Table:
-    """The table with a column that says which part it is of."""
-    return table.append_column("owner", pa.repeat(pa.scalar(owner, pa.int32()), len(table)))
+    """The columns that decide which row of a cell counts, and one that says whose a row is."""
+    return table.select(_KEYS).append_column(
+        "owner", pa.repeat(pa.scalar(owner, pa.int32()), len(table))
+    )

@@ -27,7 +27,7 @@ from hdsens.records import CellRecord, PackRecord
 from hdsens.store.check import Damage, find_damage, set_aside
 from hdsens.store.compact import Compaction, compact
 from hdsens.store.documents import STUDY, read_runs, read_study, write_document, write_study
-from hdsens.store.parts import Kind, Part, list_parts, write_part
+from hdsens.store.parts import Part, list_parts, write_part
 from hdsens.store.place import Location, Place, as_location, place_of
 from hdsens.store.plan import add_to_plan, plan_names, read_plan
 from hdsens.store.rows import cells_rows, in_order, settled, traces_rows
@@ -86,8 +86,13 @@ class Store:
                 remedy="choose another folder with --out",
             ) from None
 
-    def append(self, study: Study, pack: PackRecord) -> None:
+    def append(self, study: Study, pack: PackRecord, source: str | None = None) -> None:
         """Write what a pack gave; results and failures apart, so that neither hides the other.
+
+        Args:
+            study: that the cells are of.
+            pack: its records.
+            source: name of the search that asked for the cells; None for cells of the grid.
 
         Raises:
             OSError: the disk is full or gone; a cell is in the store wholly or not at all.
@@ -96,9 +101,13 @@ class Store:
         failures = [r for r in pack.cells if r.outcome == "failed"]
         if results:
             write_part(self.place, _part("traces", results), traces_table(results))
-            write_part(self.place, _part("cells", results), cells_table(study, results, pack))
+            write_part(
+                self.place, _part("cells", results), cells_table(study, results, pack, source)
+            )
         if failures:
-            write_part(self.place, _part("failed", failures), cells_table(study, failures, pack))
+            write_part(
+                self.place, _part("failed", failures), cells_table(study, failures, pack, source)
+            )
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Keep the provenance of a run, under its `run_id`."""
@@ -249,5 +258,5 @@ class Store:
         return max((entry.changed for entry in entries if entry is not None), default=0.0)
 
 
-def _part(kind: Kind, records: Sequence[CellRecord]) -> Part:
+def _part(kind: str, records: Sequence[CellRecord]) -> Part:
     return Part(kind, hash_of_ids(record.cell.cell_id for record in records))

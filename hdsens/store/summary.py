@@ -12,18 +12,23 @@ import pyarrow.compute as pc
 from hdsens.study.cells import Cell
 
 VERSIONS = ("hdsens_version", "torch_version", "device", "dtype")
-COLUMNS = ("outcome", "error", *VERSIONS)
+COLUMNS = ("outcome", "error", "source", *VERSIONS)
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a study is: counts of cells. `other` cells belong to another study of the store."""
+    """How far a study is: counts of cells.
+
+    Of the cells that are not the study's, searches asked for `searched`; `other` ones belong to
+    another study of the store.
+    """
 
     expected: int
     completed: int
     diverged: int
     failed: int
     other: int = 0
+    searched: int = 0
 
     @property
     def missing(self) -> int:
@@ -58,6 +63,8 @@ def summarise(rows: pa.Table, expected: Iterable[Cell]) -> Summary:
     outcomes = _counts(of["outcome"])
     failed = pc.equal(of["outcome"], "failed")
     results = of.filter(pc.invert(failed))
+    beside = rows.filter(pc.invert(pc.is_in(rows["cell_id"], ids)))
+    searched = len(beside) - beside["source"].null_count
     versions = {name: _counts(results[name]) for name in VERSIONS}
     return Summary(
         Status(
@@ -65,7 +72,8 @@ def summarise(rows: pa.Table, expected: Iterable[Cell]) -> Summary:
             completed=outcomes["completed"],
             diverged=outcomes["diverged"],
             failed=outcomes["failed"],
-            other=len(rows) - len(of),
+            other=len(beside) - searched,
+            searched=searched,
         ),
         _counts(of.filter(failed)["error"]),
         {name: found for name, found in versions.items() if len(found) > 1},

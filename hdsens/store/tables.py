@@ -3,69 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from hdsens.records import CellRecord, PackRecord
+from hdsens.store.schema import CELLS_SCHEMA, KINDS, TRACES_SCHEMA, TYPES
 from hdsens.study import Study
 from hdsens.study.cells import floats
 from hdsens.version import __version__
 
-_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
-CELLS_SCHEMA = pa.schema(
-    {
-        **dict.fromkeys(("cell_id", "study", "task", "arm", "baseline", "optimizer"), _TEXT),
-        **dict.fromkeys(("lr", "hypergrad_lr"), _REAL),
-        "factors": _TEXT,
-        "seed": _INT,
-        **dict.fromkeys(("role", "outcome", "error"), _TEXT),
-        **dict.fromkeys(("diverged_step", "steps", "steps_run"), _INT),
-        **dict.fromkeys(("initial_loss", "train_loss", "valid_loss", "valid_accuracy"), _REAL),
-        **dict.fromkeys(("best_valid_loss", "lr_final", "lr_max", "lr_min", "wall_s"), _REAL),
-        "pack_size": _INT,
-        **dict.fromkeys(("device", "dtype", "torch_version", "hdsens_version"), _TEXT),
-        "finished_at": pa.timestamp("us", tz="UTC"),
-    }
-)
-TRACES_SCHEMA = pa.schema(
-    {
-        "cell_id": _TEXT,
-        "step": _INT,
-        **dict.fromkeys(("epoch", "lr", "batch_loss"), _REAL),
-        **dict.fromkeys(("train_loss", "valid_loss", "valid_accuracy"), _REAL),
-    }
-)
-SCHEMAS = {"cells": CELLS_SCHEMA, "failed": CELLS_SCHEMA, "traces": TRACES_SCHEMA}
 
-
-def cells_table(study: Study, records: Sequence[CellRecord], pack: PackRecord) -> pa.Table:
+def cells_table(
+    study: Study, records: Sequence[CellRecord], pack: PackRecord, source: str | None = None
+) -> pa.Table:
     """One row a cell; `wall_s` is the pack's seconds / pack size."""
-    now = datetime.now(UTC)
     shared = {
         "study": study.name,
         "task": study.task.label,
+        "source": source,
         "wall_s": pack.seconds / len(pack.cells),
         "pack_size": len(pack.cells),
         "device": pack.device,
         "dtype": pack.dtype,
         "torch_version": pack.torch_version,
         "hdsens_version": __version__,
-        "finished_at": now,
+        "finished_at": datetime.now(UTC),
     }
-    targets = [pa.field(f"steps_to_{name}", _INT) for name in study.targets]
-    schema = pa.schema([*CELLS_SCHEMA, *targets])
-    return pa.Table.from_pylist([_row(study, record) | shared for record in records], schema)
+    schema = pa.schema([*CELLS_SCHEMA, *_families(study)])
+    rows = [_row(study, record) | shared for record in records]
+    unknown = {name for row in rows for name in row} - set(schema.names)
+    assert not unknown, f"columns that hdsens.study.columns does not declare: {sorted(unknown)}"
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _families(study: Study) -> list[pa.Field]:
+    """The columns of which a study has one for each of several things."""
+    members: Mapping[str, Sequence[str]] = {"steps_to_": tuple(study.targets)}
+    return [
+        pa.field(f"{column.prefix}{name}", TYPES[column.kind])
+        for column in KINDS["cells"].columns
+        if column.prefix is not None
+        for name in members[column.prefix]
+    ]
 
 
 def _row(study: Study, record: CellRecord) -> dict[str, Any]:
     cell, arm = record.cell, study.arm(record.cell.arm)
-    own = ("cell", "trace", "steps_to")
+    own = ("cell", "trace", "steps_to", "more")
     return {
         **{name: getattr(record, name) for name in record.__slots__ if name not in own},
         **{f"steps_to_{name}": step for name, step in record.steps_to.items()},
+        **record.more,
         "cell_id": cell.cell_id,
         "arm": cell.arm,
         "baseline": arm.baseline,

@@ -55,6 +55,8 @@ def _counts(counts: Status) -> Iterable[str]:
         yield f"{name:<9}{getattr(counts, name):>9}"
     if counts.other:
         yield f"{'other':<9}{counts.other:>9}  cells of other versions of the study"
+    if counts.searched:
+        yield f"{'searched':<9}{counts.searched:>9}  cells that searches asked for"
 
 
 def _explanations(summary: Summary) -> Iterable[str]:

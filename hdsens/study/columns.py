@@ -1,17 +1,132 @@
-"""The columns that results have, whatever a study varies."""
+"""The columns of results, declared once: study rules, store, readers, docs and tests go by this.
+
+To add one, declare it here with `since` one above the highest of the last release, and fill it
+where it is measured. In parts that were written before, it is null.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "whole", "real", "time", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the results.
+
+    Attributes:
+        name: of the column. ``steps_to_<target>`` is a family of columns, one for each target.
+        kind: ``text``, ``whole`` or ``real`` numbers, a ``time`` in UTC, or a ``flag``.
+        meaning: one line for docs/results.md.
+        unit: of a number, where it has one.
+        required: whether each row must have a value; null is allowed otherwise.
+        since: the minor version of the schema that added it.
+        derived: made by readers from other columns, not stored.
+        shown: given by readers under this name.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    unit: str = ""
+    required: bool = False
+    since: int = 0
+    derived: bool = False
+    shown: bool = True
+
+    @property
+    def prefix(self) -> str | None:
+        """What the names of a family begin with; None for a single column."""
+        return self.name.partition("<")[0] if self.name.endswith(">") else None
+
+    def has(self, name: str) -> bool:
+        """Whether this is the column of that name, or its family."""
+        if self.prefix is None:
+            return name == self.name
+        return name.startswith(self.prefix) and name.isidentifier()
+
+
+CELLS = (
+    Column("cell_id", "text", "identity of the cell", required=True),
+    Column("study", "text", "name of the study"),
+    Column("task", "text", "model and data, with their settings"),
+    Column("arm", "text", "name of the arm"),
+    Column("baseline", "text", "the arm that this one is compared with; null for a base arm"),
+    Column("optimizer", "text", "as the study names it"),
+    Column("lr", "real", "level of the learning rate"),
+    Column("hypergrad_lr", "real", "level of the learning rate's own learning rate; null for a "
+           "base arm. Other factors follow, a column each"),
+    Column("factors", "text", "levels of all factors as JSON; readers give a column each instead",
+           shown=False),
+    Column("seed", "whole", "of initial weights, batch order and dropout"),
+    Column("role", "text", "`pilot` or `confirmatory`"),
+    Column("outcome", "text", "`completed`; `diverged`, which is a result; `failed`, which is none "
+           "and runs again", required=True),
+    Column("error", "text", "why a cell failed"),
+    Column("diverged_step", "whole", "the step at which the minibatch loss, a gradient, the lr, a "
+           "parameter or an evaluation was not finite"),
+    Column("steps", "whole", "the budget", "updates"),
+    Column("steps_run", "whole", "how many were made, the diverging one included", "updates"),
+    Column("initial_loss", "real", "training loss before step 1", "nats"),
+    Column("train_loss", "real", "at the end, over the whole split, in eval mode; null for "
+           "diverged cells", "nats"),
+    Column("valid_loss", "real", "likewise on the validation split", "nats"),
+    Column("valid_accuracy", "real", "share of right answers at the end"),
+    Column("best_valid_loss", "real", "lowest validation loss of the evaluations. `evaluate` says "
+           "when; changing it trains no cell again, so compare it only between cells evaluated at "
+           "the same steps", "nats"),
+    Column("lr_final", "real", "learning rate that the last update used"),
+    Column("lr_max", "real", "highest learning rate that an update used"),
+    Column("lr_min", "real", "lowest learning rate that an update used"),
+    Column("wall_s", "real", "time of the pack / pack size", "seconds"),
+    Column("pack_size", "whole", "how many cells trained together", "cells"),
+    Column("device", "text", "where the cell trained"),
+    Column("dtype", "text", "of the parameters"),
+    Column("torch_version", "text", "of torch"),
+    Column("hdsens_version", "text", "of this package"),
+    Column("finished_at", "time", "when the pack was written", required=True),
+    Column("initial_valid_loss", "real", "validation loss before step 1", "nats", since=1),
+    Column("source", "text", "the search that asked for the cell; null for cells of a grid. Given "
+           "with `all=True`", since=1, shown=False),
+    Column("steps_to_<target>", "whole", "first step at which the target was reached; null: never",
+           "updates"),
+    Column("learned", "flag", "`train_loss < initial_loss - 1e-6 * max(1, abs(initial_loss))`; "
+           "false for diverged cells, null where unknown", since=1, derived=True),
+)  # fmt: skip
+"""One row a cell."""
+
+TRACES = (
+    Column("cell_id", "text", "identity of the cell", required=True),
+    Column("step", "whole", "number of the update; 1 is the first minibatch", "updates",
+           required=True),
+    Column("epoch", "real", "passes over the training set"),
+    Column("lr", "real", "learning rate that the step's update used"),
+    Column("batch_loss", "real", "of the minibatch, before its update", "nats"),
+    Column("train_loss", "real", "over the whole split, after the update; null where not "
+           "evaluated", "nats"),
+    Column("valid_loss", "real", "likewise on the validation split", "nats"),
+    Column("valid_accuracy", "real", "share of right answers; null where not evaluated"),
+    Column("lr_effective", "real", "step size that took effect where it is not `lr`; null where "
+           "not recorded", since=1),
+)  # fmt: skip
+"""One row a recorded step."""
+
+MAJOR = 1
+"""Version of the schema that only a change raises which no reader of another version can follow."""
+MINOR = max(column.since for column in (*CELLS, *TRACES))
+"""Version of the schema that grows with the columns; older and newer ones are read."""
+
+
 RESULT_COLUMNS = frozenset(
-    [
-        *("cell_id", "study", "task", "arm", "baseline", "optimizer", "lr", "hypergrad_lr"),
-        *("seed", "role", "outcome", "error", "diverged_step", "steps", "steps_run"),
-        *("initial_loss", "train_loss", "valid_loss", "valid_accuracy", "best_valid_loss"),
-        *("lr_final", "lr_max", "lr_min", "wall_s", "pack_size", "device", "dtype"),
-        *("torch_version", "hdsens_version", "finished_at", "step", "epoch", "batch_loss"),
-    ]
+    column.name for column in (*CELLS, *TRACES) if column.since == 0 and column.shown
 )
-"""Columns that `read_cells` and `read_traces` give whatever the study varies."""
+"""Columns, and families of them, that readers gave in the first release: no factor has their names.
+
+A column that was added later gives way to a factor of its name, which may be older.
+"""
 
 TABLE_COLUMNS = frozenset(
     [
@@ -39,3 +154,19 @@ TABLE_COLUMNS = frozenset(
     ]
 )
 """Columns that the analysis' tables have beside the factors, whose columns bear their own names."""
+
+
+def stored(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Those that parts have."""
+    return tuple(column for column in columns if not column.derived)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a result column of the first release has this name, so that no factor can."""
+    families = (column for column in (*CELLS, *TRACES) if column.prefix and column.since == 0)
+    return name in RESULT_COLUMNS or any(family.has(name) for family in families)
+
+
+def is_taken(name: str) -> bool:
+    """Whether a new study's factor cannot have this name; stored studies may."""
+    return is_reserved(name) or name in TABLE_COLUMNS or name.startswith("_")

@@ -28,11 +28,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from hdsens.errors import InputError
 from hdsens.notebook import html_table
-from hdsens.study.columns import RESULT_COLUMNS, TABLE_COLUMNS
+from hdsens.study.columns import is_reserved, is_taken
 from hdsens.study.fields import (
     ArmName,
     ColumnName,
@@ -50,7 +57,6 @@ from hdsens.study.rules import check_plain, explain, number, rule_broken
 
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
-_OF_COLUMNS = ("steps_to_", "_")
 
 
 class Table(BaseModel):
@@ -145,14 +151,15 @@ class Arm(Table):
     factors: dict[ColumnName, OtherLevels] = {}
 
     @model_validator(mode="after")
-    def _names_are_free(self) -> Arm:
+    def _names_are_free(self, info: ValidationInfo) -> Arm:
         for key in ("lr", "hypergrad_lr"):
             if key in self.settings:
                 raise rule_broken(
                     f"must not hold {key}", part="settings", remedy=f"write {key} = … in the arm"
                 )
+        refused = is_reserved if _is_stored(info) else is_taken
         for factor in self.factors:
-            if factor in RESULT_COLUMNS | TABLE_COLUMNS or factor.startswith(_OF_COLUMNS):
+            if refused(factor):
                 remedy = f"write {factor} = … in the arm" if factor in ARM_FACTORS else "rename it"
                 raise rule_broken(
                     "must not be named like a result column",
@@ -234,15 +241,20 @@ class Study(Table):
         return cls.from_dict(data)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Study:
+    def from_dict(cls, data: Mapping[str, Any], *, stored: bool = False) -> Study:
         """Check nested dicts and lists, as a TOML file gives them.
+
+        Args:
+            data: the tables.
+            stored: whether a store holds this study. Rules that came after the first release do
+                not bind it, so that it can be read for ever.
 
         Raises:
             InputError: with the first rule that is broken.
         """
         check_plain(data)
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, context={"stored": stored})
         except ValidationError as error:
             raise explain(error, data, cls) from None
 
@@ -266,10 +278,11 @@ class Study(Table):
         return self.protocol.pilot_seeds if self.protocol else ()
 
     @model_validator(mode="after")
-    def _consistent(self) -> Study:
+    def _consistent(self, info: ValidationInfo) -> Study:
         _check_arm_names(self.arms)
         _check_size(self)
-        _check_not_lost(self)
+        if not _is_stored(info):
+            _check_not_lost(self)
         arms = {arm.name: arm for arm in self.arms}
         for arm in self.arms:
             if arm.baseline is not None:
@@ -281,6 +294,10 @@ class Study(Table):
         if self.protocol is not None:
             _check_protocol(self.protocol, self)
         return self
+
+
+def _is_stored(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context["stored"])
 
 
 def _is_count(value: object) -> bool:

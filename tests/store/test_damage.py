@@ -86,7 +86,7 @@ def swap(path):
 
 fewer = relabelled(lambda table, label: (table.slice(1), label))
 without = relabelled(lambda table, label: (table.drop_columns("lr"), label))
-more = relabelled(lambda table, label: (table.append_column("x", table["lr"]), label))
+twice = relabelled(lambda table, label: (table.append_column("lr", table["lr"]), label))
 retyped = relabelled(
     lambda t, label: (t.set_column(t.column_names.index("lr"), "lr", t["lr"].cast("string")), label)
 )
@@ -113,7 +113,7 @@ DAMAGES = {
     "foreign": (foreign, "must be a file that hdsens wrote"),
     "swap": (swap, "must hold the cells that it is named after"),
     "without": (without, "must have a column lr of double"),
-    "more": (more, "must not have a column 'x'"),
+    "twice": (twice, "must have each column once"),
     "retyped": (retyped, "must have a column lr of double"),
     "nameless": (nameless, "must have a cell_id in each row"),
 }

@@ -29,7 +29,8 @@ def test_what_is_written_is_read_with_the_documented_columns(store, small):
         *("seed", "role", "outcome", "error", "diverged_step", "steps", "steps_run"),
         *("initial_loss", "train_loss", "valid_loss", "valid_accuracy", "best_valid_loss"),
         *("lr_final", "lr_max", "lr_min", "wall_s", "pack_size", "device", "dtype"),
-        *("torch_version", "hdsens_version", "finished_at", "steps_to_low"),
+        *("torch_version", "hdsens_version", "finished_at", "initial_valid_loss"),
+        *("steps_to_low", "learned"),
     ]
     first, second = frame.iloc[0], frame.iloc[1]
     assert first["cell_id"] == cells[0].cell_id
@@ -45,7 +46,7 @@ def test_what_is_written_is_read_with_the_documented_columns(store, small):
     traces = read_traces(store.folder)
     assert list(traces.columns) == [
         *("cell_id", "step", "epoch", "lr", "batch_loss"),
-        *("train_loss", "valid_loss", "valid_accuracy"),
+        *("train_loss", "valid_loss", "valid_accuracy", "lr_effective"),
     ]
     assert traces["step"].tolist() == [1, 12]
     assert traces["train_loss"].isna().tolist() == [True, False]

@@ -22,7 +22,7 @@ def test_there_are_40_declarations_that_differ():
 
 @pytest.mark.parametrize("declared", DECLARATIONS, ids=range(len(DECLARATIONS)))
 def test_a_declaration_keeps_its_cell_ids(declared):
-    study = Study.from_dict(declared["study"])
+    study = Study.from_dict(declared["study"], stored=True)
     assert [c.cell_id for c in expand(study, declared["train_size"])] == declared["cell_ids"]
-    stored = Study.from_dict(json.loads(study.model_dump_json()))
+    stored = Study.from_dict(json.loads(study.model_dump_json()), stored=True)
     assert [c.cell_id for c in expand(stored, declared["train_size"])] == declared["cell_ids"]
