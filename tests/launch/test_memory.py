@@ -47,3 +47,16 @@ def test_a_cell_that_takes_all_memory_fails_alone_and_says_so(small, tmp_path):
     }
     halves = [ids for ids, _ in read_plan(Store(tmp_path / "out").place)]
     assert sorted(i for (i,) in halves) == sorted(cells["cell_id"])
+
+
+def test_a_kill_for_memory_is_known_by_itself_or_by_what_it_caused():
+    import ray
+
+    from hdsens.launch.ray.memory_kills import is_memory_kill
+
+    killed = ray.exceptions.OutOfMemoryError("the node ran low on memory")
+    caused = RuntimeError("unexpected exception")
+    caused.__cause__ = killed
+    assert is_memory_kill(killed)
+    assert is_memory_kill(caused)
+    assert not is_memory_kill(RuntimeError("of something else"))

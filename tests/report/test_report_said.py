@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 from report_html import Page
 from report_studies import paper_study, results
 
-from hdsens.analysis import sensitivity_table
+from hdsens.analysis import accounting, sensitivity_table
 from hdsens.report import render
+from hdsens.report.drawing.level_axis import level_axis
+from hdsens.report.drawing.shares import shown_shares
 from hdsens.report.evidence.gather import gather
+from hdsens.report.page.tables import MAX_ROWS, table
 from hdsens.report.words.answer import loss_words
+from hdsens.report.words.sentences import how_far
 from hdsens.store import Results
 
 GOOD, BAD = 1e-2, 1e-4
@@ -60,3 +66,38 @@ def test_each_target_has_steps_of_its_own(two_targets: Results) -> None:
     html = render([two_targets])
     assert re.search(r"Median steps to target low by initial lr\. sgd: 20 from lr", html)
     assert re.search(r"Median steps to target high by initial lr\. sgd: 5 from lr", html)
+
+
+def test_results_of_two_devices_are_called_mixed(two_targets: Results) -> None:
+    assert "device: cpu, cuda" not in render([two_targets])
+    cells = two_targets.cells.assign(device=["cuda", *["cpu"] * (len(two_targets.cells) - 1)])
+    cells.attrs = two_targets.cells.attrs
+    assert "device: cpu, cuda" in render([replace(two_targets, cells=cells)])
+
+
+@pytest.mark.parametrize("failed", [1, 2])
+def test_one_failed_cell_is_a_gap_as_two_are(failed: int) -> None:
+    account = accounting(results(paper_study(), failed=range(failed)).cells)
+    cells = "1 cell failed and has" if failed == 1 else "2 cells failed and have"
+    assert how_far(account) == f"This report is partial: {cells} no result."
+
+
+def test_an_arm_with_one_factor_has_no_shares_to_draw() -> None:
+    terms = ["lr", "lr", "hypergrad_lr", "lr x hypergrad_lr"]
+    rows = pd.DataFrame({"arm": ["sgd", *["sgd_hd"] * 3], "term": terms, "share": 0.3})
+    assert shown_shares(rows)["arm"].tolist() == ["sgd_hd"] * 3
+
+
+def test_a_long_table_says_how_many_rows_it_leaves_out() -> None:
+    frame = pd.DataFrame({"arm": "sgd", "n_seeds": range(MAX_ROWS + 7)})
+    assert table(frame, ["arm"], ["n_seeds"]).left_out == 7
+
+
+def test_an_interval_is_told_from_three_seeds_on() -> None:
+    row = {"regret_mean": 0.5, "regret_mean_lower": 0.4, "regret_mean_upper": 0.6}
+    assert [loss_words({**row, "n_seeds": n}) for n in (2, 3)] == ["50%", "50% [40, 60]"]
+
+
+def test_zero_stands_apart_from_the_lowest_level() -> None:
+    axis = level_axis([0.0, 1e-5, 1.0])
+    assert axis.positions([0.0]).tolist() == pytest.approx([-5 - 0.16 * 5])
