@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -54,6 +53,10 @@ def start(tmp_path, *arguments, **more):
         cwd=tmp_path, env=environment(**more), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+def models_begun(tmp_path):
+    return len((tmp_path / "begun").read_bytes())
 
 
 def cells_parts(tmp_path):
@@ -197,9 +200,11 @@ def test_an_interrupt_is_answered_and_keeps_what_is_finished(small, tmp_path, nu
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
     run = start(tmp_path, "--executor", "inline")
     wait_for(lambda: cells_parts(tmp_path), run)
-    time.sleep(1.0)  # two cells of the next pack
+    begun = models_begun(tmp_path)
+    # Of the next pack: its first cell, the untrained model, and a cell after the first has ended.
+    wait_for(lambda: models_begun(tmp_path) >= begun + 3, run)
     run.send_signal(number)
-    _, err = run.communicate(timeout=30)
+    _, err = run.communicate()
     assert run.returncode == 1
     lines = [line for line in err.splitlines() if line.startswith("hdsens: ")]
     assert lines == [
@@ -217,10 +222,10 @@ def test_a_second_interrupt_ends_at_once(small, tmp_path):
     run = start(tmp_path)
     wait_for(lambda: (tmp_path / "waiting").exists(), run)
     run.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    assert run.poll() is None
+    while "stopping" not in run.stderr.readline():
+        assert run.poll() is None
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=5)
+    _, err = run.communicate(timeout=50)  # before the worker's minute is over
     assert run.returncode == 1
     assert err.splitlines()[-1] == "hdsens: interrupted; the same command again goes on from here"
 

@@ -59,7 +59,6 @@ def trains(node):
     return any("Trainable.train" in command for _, command in children(raylet(node)))
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.ray
 def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     port = _free_port()
@@ -71,7 +70,7 @@ def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     run = start(
         tmp_path, "--address", f"127.0.0.1:{port}", RAY_AUTH_TOKEN_PATH=str(tmp_path / "token")
     )
-    wait_for(lambda: len(cells_parts(tmp_path)) > 1 and trains(other), run, timeout=250)
+    wait_for(lambda: len(cells_parts(tmp_path)) > 1 and trains(other), run)
     os.kill(raylet(other), signal.SIGKILL)
     begun = len(cells_parts(tmp_path))
     _, err = run.communicate(timeout=250)

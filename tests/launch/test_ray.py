@@ -205,9 +205,7 @@ def test_ctrl_c_leaves_a_store_that_the_next_run_continues(small, tmp_path):
         [*command, "--pack-size", "5", "--path", "plain"], env=environment(), cwd=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
     while not list((tmp_path / "out" / "parts").glob("cells-*")):
-        assert time.monotonic() < deadline, process.communicate()
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)

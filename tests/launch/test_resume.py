@@ -53,10 +53,9 @@ def checkpoints(out):
     return [p for p in (out / "checkpoints").glob("*") if not p.name.startswith(".")]
 
 
-def wait_for(condition, process=None, timeout=100):
-    deadline = time.monotonic() + timeout
+def wait_for(condition, process=None):
+    """However long it takes; a test that hangs is ended by pytest's own limit."""
     while not condition():
-        assert time.monotonic() < deadline
         assert process is None or process.poll() is None, process.communicate()
         time.sleep(0.02)
 
