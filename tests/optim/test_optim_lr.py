@@ -100,6 +100,13 @@ def test_an_lr_that_falls_stops_at_its_lower_bound(make, lr):
     assert min(lrs[0.001, 0.02]) == lrs[0.001, 0.02][-1] == pytest.approx(0.001)
 
 
+@pytest.mark.parametrize("lr", [0.001, 0.1, torch.tensor(0.001)], ids=str)
+@pytest.mark.parametrize("make", MAKES)
+def test_an_lr_outside_its_bounds_is_refused_on_either_side(make, lr):
+    with pytest.raises(ValueError, match=r"lr must lie within lr_bounds \(0.01, 0.02\)"):
+        make(make_params(), lr=lr, lr_bounds=(0.01, 0.02))
+
+
 @pytest.mark.parametrize("make", MAKES)
 def test_one_open_bound(make):
     params = make_params()
