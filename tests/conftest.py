@@ -17,17 +17,20 @@ def small() -> dict[str, Any]:
 
 SERVICES = ("ray", "system", "service")
 """Markers of tests that start what takes the whole machine, such as Ray or a browser."""
+TOGETHER = ("tests/report/",)
+"""Folders whose files share what a fixture of the session makes: a page takes half a minute."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that start services into one group, first; others go with those of their file.
+    """Put tests that start services into one group; others go with those of their file or folder.
 
     With ``--dist loadgroup`` a group stays on one worker: no two services ever run at once, and
-    fixtures of a module or session are made once.
+    fixtures of a module or session are made once. The longest groups begin first.
     """
+    long = [SERVICES[-1], *TOGETHER]
     groups = {id(item): _group(item) for item in items}
-    items.sort(key=lambda item: groups[id(item)] != SERVICES[-1])
+    items.sort(key=lambda item: [groups[id(item)] != group for group in long])
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[id(item)]))
 
@@ -35,4 +38,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _group(item: pytest.Item) -> str:
     if any(item.get_closest_marker(name) for name in SERVICES):
         return SERVICES[-1]
-    return item.nodeid.partition("::")[0]
+    file = item.nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
