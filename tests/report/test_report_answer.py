@@ -111,8 +111,10 @@ def test_arms_are_averaged_over_the_lr_that_they_share() -> None:
     assert said + loss_words(base) in Page(render([shown])).text
 
 
-def test_common_levels_are_all_levels_where_arms_have_the_same(partial: Results) -> None:
+def test_common_levels_are_all_levels_where_arms_have_the_same(
+    partial: Results, partial_page: Page
+) -> None:
     own = sensitivity_table(partial.cells)
     found = over_common_levels(partial.cells, "train_loss", own)
     pd.testing.assert_frame_equal(found[own.columns], own, check_flags=False)
-    assert "Averaged over the lr tried, " in Page(render([partial])).text
+    assert "Averaged over the lr tried, " in partial_page.text
