@@ -128,30 +128,29 @@ RESULT_COLUMNS = frozenset(
 A column that was added later gives way to a factor of its name, which may be older.
 """
 
+_OF_TABLES = (
+    *("above", "after", "at", "before", "below", "best", "best_level", "better", "change"),
+    *("changed", "check", "check_effect", "claim", "confidence", "cpe", "decades"),
+    *("decades_within_5pct", "decided_by", "default_score", "difference", "diverged"),
+    *("divergence_rate", "draws", "effect", "effective_dimensionality", "equal", "excess_loss"),
+    *("expected", "factor", "factors", "failed", "family", "gap_at_best", "held_back"),
+    *("importance", "index", "initial_lr", "key", "kind", "last_step", "learned", "left_zero"),
+    *("left_zero_step", "levels", "levels_per_decade", "loss", "loss_high", "loss_low"),
+    *("loss_mean", "lost", "lower", "lr_effective", "lr_peak", "lr_peak_step", "lr_sensitivity"),
+    *("margin", "median_steps", "metric", "missing", "n_cells", "n_common", "n_completed"),
+    *("n_diverged", "n_factors", "n_failed", "n_levels", "n_missing", "n_points", "n_rows"),
+    *("n_seeds", "n_settings", "n_settings_refuted", "n_tasks", "n_traced", "n_uncommon"),
+    *("n_untrained", "neither", "noise", "not_supported", "note", "number", "own", "owner"),
+    *("p_refuted", "p_worse", "part", "parts", "point", "points", "primary", "quantity"),
+    *("reached", "reference_loss", "refuted", "refuted_on_this_ladder", "regret", "regret_above"),
+    *("regret_below", "regret_cvar", "regret_mean", "regret_median", "regret_worst"),
+    *("regret_zero", "role_judged", "sampler", "sampler_seed", "search", "setting", "share"),
+    *("side", "sign_changes", "stable", "state", "supported", "term", "tested", "threshold"),
+    *("tuned_score", "unit", "untrained", "upper", "value", "variance", "verdict", "within_10pct"),
+    *("within_1pct", "within_5pct", "worse"),
+)
 TABLE_COLUMNS = frozenset(
-    [
-        *("above", "after", "at", "before", "below", "best", "best_level", "best_lower"),
-        *("best_upper", "change", "changed", "check", "check_effect", "check_lower"),
-        *("check_upper", "claim", "confidence", "decades", "decades_within_5pct", "decided_by"),
-        *("default_score", "difference", "diverged", "divergence_rate", "divergence_rate_lower"),
-        *("divergence_rate_upper", "draws", "effect", "effective_dimensionality", "excess_loss"),
-        *("expected", "factor", "factors", "failed", "family", "gap_at_best", "held_back"),
-        *("importance", "index", "initial_lr", "key", "kind", "last_step", "learned"),
-        *("left_zero", "left_zero_step", "levels", "levels_per_decade", "loss", "loss_high"),
-        *("loss_low", "loss_mean", "loss_mean_lower", "loss_mean_upper", "lost", "lower"),
-        *("lr_effective", "lr_peak", "lr_peak_step", "lr_sensitivity", "margin", "median_steps"),
-        *("median_steps_lower", "median_steps_upper", "metric", "missing", "n_cells", "n_common"),
-        *("n_completed", "n_diverged", "n_factors", "n_failed", "n_levels", "n_missing"),
-        *("n_points", "n_rows", "n_seeds", "n_settings", "n_settings_refuted", "n_tasks"),
-        *("n_traced", "n_uncommon", "n_untrained", "noise", "not_supported", "note", "number"),
-        *("own", "owner", "p_refuted", "p_worse", "part", "parts", "point", "points", "primary"),
-        *("quantity", "reached", "reference_loss", "refuted", "refuted_on_this_ladder", "regret"),
-        *("regret_above", "regret_below", "regret_cvar", "regret_mean", "regret_median"),
-        *("regret_worst", "regret_zero", "role_judged", "sampler", "sampler_seed", "search"),
-        *("setting", "share", "share_lower", "share_upper", "side", "sign_changes", "stable"),
-        *("state", "supported", "term", "tested", "threshold", "tuned_score", "unit"),
-        *("untrained", "upper", "value", "variance", "verdict"),
-    ]
+    f"{name}{bound}" for name in _OF_TABLES for bound in ("", "_lower", "_upper")
 )
 """Columns that the analysis' tables have beside the factors, whose columns bear their own names."""
 
