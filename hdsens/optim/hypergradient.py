@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from hdsens.optim._torch_private import keep_out_of_compilation, without_grad
+from hdsens.optim._torch_private import (
+    bookkeeping,
+    keep_out_of_compilation,
+    without_grad,
+)
 from hdsens.optim.checks import check_options, check_plain, sparse_refusal
 from hdsens.optim.lr_rules import owned
+from hdsens.optim.lr_trail import warn_where_overwritten
 from hdsens.optim.packing import Member, Run, repack
 from hdsens.optim.plan import Plan
 
@@ -59,6 +64,8 @@ class HypergradientOptimizer(Optimizer):
         for group in self.param_groups:
             for name, value in known.items():
                 group.setdefault(name, self.defaults.get(name, value))
+            if group.get("lr_trail", ()) is None:  # a run that goes on is warned again
+                del group["lr_trail"]
             repack(Member(p, self.state[p]) for p in group["params"] if p in self.state)
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,7 +106,12 @@ class HypergradientOptimizer(Optimizer):
         for index, params in enumerate(with_grad):
             if params:
                 self._step_group(index, params)
+        self._warn_where_overwritten()
         return loss
+
+    @bookkeeping
+    def _warn_where_overwritten(self) -> None:
+        warn_where_overwritten(type(self).__name__, self.param_groups)
 
     def _start(self) -> None:
         self._plans = {}

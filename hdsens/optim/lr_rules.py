@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdsens.optim.lr_trail import follow
 from hdsens.optim.reductions import Sums, cosine, total
 
 
@@ -24,10 +25,12 @@ def adapt_lr(group: dict[str, Any], parts: Sequence[Sums]) -> None:
     if not sums:
         return
     slope = cosine(sums) if group["rule"] == "multiplicative" else sums[0]
+    found = owned(group["lr"])
     if isinstance(group["lr"], Tensor):
         _adapt_tensor(group, slope)
     else:
         group["lr"] = _adapted(group, slope.item())
+    follow(group, found, owned(group["lr"]))
 
 
 def measures_squares(group: dict[str, Any]) -> bool:
