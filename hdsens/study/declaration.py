@@ -55,6 +55,7 @@ from hdsens.study.fields import (
 from hdsens.study.levels import SMALLEST, Level, NonNegativeLevels, OtherLevels
 from hdsens.study.rules import check_plain, explain, number, rule_broken
 
+HD_OPTIMIZERS = ("SGDHD", "AdamHD")
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
 
@@ -177,6 +178,11 @@ class Arm(Table):
                         "must be whole numbers >= 1", size, part=part, remedy="e.g. [32, 128]"
                     )
         return self
+
+    @property
+    def is_hd(self) -> bool:
+        """Whether the arm adapts its learning rate by hypergradient descent."""
+        return self.hypergrad_lr is not None or self.optimizer in HD_OPTIMIZERS
 
     @property
     def factor_levels(self) -> dict[str, tuple[Level, ...]]:

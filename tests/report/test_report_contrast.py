@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from report_studies import paper_study, results
 
+from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing import palette
 from hdsens.report.drawing.canvas import new_figure
 from hdsens.report.drawing.heatmap import VALUES, WASHED_OUT, color_scale, draw_heatmap, heatmap
@@ -52,7 +53,7 @@ def oklab_mix(high: str, low: str, share: float) -> str:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("ramp", ["hd", "lr"])
+@pytest.mark.parametrize("ramp", palette.RAMPS)
 def test_every_line_of_a_ramp_stands_out(mode: str, ramp: str) -> None:
     colors = MODES[mode]
     for share in np.linspace(0, 1, 21):
@@ -82,8 +83,8 @@ def test_dots_stand_out_from_the_lightest_cell() -> None:
 
 def test_a_cell_no_better_than_untrained_is_dotted_in_pixels_and_small_in_svg() -> None:
     cells = results(paper_study(arms=paper_study().model_dump(mode="json")["arms"][:1])).cells
-    measure = measures(cells, {})[0]
-    shown = heatmap(measure.rows, "sgd", "value", capped=True)
+    measure = measures(cells, [])[0]
+    shown = heatmap(measure.rows, Family("sgd"), "value", capped=True)
     assert shown.untrained.any()
     plain = replace(shown, untrained=np.zeros_like(shown.untrained))
     counts = []
@@ -103,5 +104,5 @@ def test_a_cell_no_better_than_untrained_is_dotted_in_pixels_and_small_in_svg() 
 def test_files_and_pages_have_the_same_colours() -> None:
     for name in ("ink", "muted", "rule", "paper", "base", "wash"):
         assert getattr(palette.PRINT, name) == LIGHT[name]
-    assert palette.PRINT.hd == (LIGHT["hd-low"], LIGHT["hd-high"])
-    assert palette.PRINT.lr == (LIGHT["lr-low"], LIGHT["lr-high"])
+    for name, ends in palette.RAMPS.items():
+        assert ends == (LIGHT[f"{name}-low"], LIGHT[f"{name}-high"])

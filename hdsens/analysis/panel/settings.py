@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdsens.analysis.arrays import Floats
 from hdsens.analysis.panel.checks import LEARNING_RATES
+from hdsens.analysis.panel.families import family_name
 from hdsens.analysis.panel.panel import Panel
 from hdsens.errors import InputError
 
@@ -37,6 +38,11 @@ class Setting:
     rows: NDArray[np.int64]
     levels: Floats
     zero_row: int | None
+
+    @property
+    def family(self) -> str:
+        """Name of the arm's family."""
+        return family_name(self.arm, self.baseline)
 
 
 def settings(panel: Panel, factor: str = "lr") -> list[Setting]:
