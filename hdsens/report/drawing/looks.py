@@ -66,7 +66,7 @@ def looks(
         n, i = shown.count(setting.arm), seen[setting.arm]
         seen[setting.arm] += 1
         place, hue = [*hues].index(setting.arm), hues[setting.arm]
-        share = i / (n - 1) if n > 1 else _single(hue)
+        share = i / (n - 1) if n > 1 else single(hue)
         color = palette.ramp(HUES[hue % len(HUES)], share)
         found.append(Look(color, MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)]))
     return tuple(found)
@@ -87,7 +87,7 @@ def _hues(family: Family, hd_arms: Collection[str]) -> dict[str, int]:
     return {arm: i for i, arm in enumerate(hd)} | {arm: i for i, arm in enumerate(others, first)}
 
 
-def _single(hue: int) -> float:
+def single(hue: int) -> float:
     """Where on its ramp an arm with one setting lies."""
     if hue == 0:
         return SINGLE_HD

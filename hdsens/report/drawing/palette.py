@@ -14,11 +14,11 @@ ROLES = ("ink", "muted", "rule", "paper", "base", "wash")
 RAMPS: Final[Mapping[str, tuple[str, str]]] = {
     "hd": ("#d0742a", "#7a1f00"),
     "lr": ("#5a90bd", "#0c2a45"),
-    "arm1": ("#2f86cc", "#0b3c70"),
-    "arm2": ("#129a6f", "#00452f"),
-    "arm3": ("#c2559f", "#68104f"),
-    "arm4": ("#9c8500", "#4a3e00"),
-    "arm5": ("#7a6fd0", "#332a80"),
+    "arm1": ("#2192f1", "#124c7e"),
+    "arm2": ("#057c60", "#003325"),
+    "arm3": ("#a24fb5", "#4c2056"),
+    "arm4": ("#a28f00", "#544a05"),
+    "arm5": ("#87223c", "#2c0009"),
 }
 """Ends of the ramps on paper: levels of hypergrad_lr and of lr, and the hues of other arms."""
 _ROLE_MARK = "#0101"
