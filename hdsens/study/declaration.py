@@ -53,9 +53,9 @@ from hdsens.study.fields import (
     Validation,
 )
 from hdsens.study.levels import SMALLEST, Level, NonNegativeLevels, OtherLevels
+from hdsens.study.optimizers import is_hd
 from hdsens.study.rules import check_plain, explain, number, rule_broken
 
-HD_OPTIMIZERS = ("SGDHD", "AdamHD")
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
 
@@ -182,7 +182,7 @@ class Arm(Table):
     @property
     def is_hd(self) -> bool:
         """Whether the arm adapts its learning rate by hypergradient descent."""
-        return self.hypergrad_lr is not None or self.optimizer in HD_OPTIMIZERS
+        return self.hypergrad_lr is not None or is_hd(self.optimizer)
 
     @property
     def factor_levels(self) -> dict[str, tuple[Level, ...]]:

@@ -33,7 +33,7 @@ from hdsens.report.evidence.arm_settings import ArmSetting
 from hdsens.report.evidence.curves import loss_curves, thin
 from hdsens.report.evidence.points import family_points
 from hdsens.report.page.tables import IN_NATS, REGRET, SENSITIVITY
-from hdsens.report.words.answer import answers, confirmed, loss_words
+from hdsens.report.words.answer import answer, confirmed, loss_words
 from hdsens.store import Results
 from hdsens.text import read_number, share
 
@@ -149,7 +149,7 @@ def test_answer_says_at_how_many_settings_what_holds(
     arms[1]["name"] = "hd"
     family = families_of_study(paper_study(arms=arms))[0]
     rows = sensitivity_table(partial.cells)
-    assert answers(rows.iloc[:0], family, judged)[0].startswith(sentence)
+    assert answer(rows.iloc[:0], family, judged).verdicts[0].startswith(sentence)
 
 
 def test_windows_name_the_levels_where_the_parts_hold_together(

@@ -12,6 +12,7 @@ from hdsens.analysis.panel.families import families_of_study
 from hdsens.errors import InputError
 from hdsens.report.page.strip import MARKS, Mark, Strip
 from hdsens.report.page.views import ResultView
+from hdsens.report.words.answer import Answer
 from hdsens.store import Results
 from hdsens.text import count
 
@@ -44,10 +45,14 @@ def _lines(view: ResultView) -> list[Line]:
     cells = f"{account.used:,} of {account.expected:,}"
     start = (view.key, view.study.name, view.study.task.label, cells)
     lines = [
-        Line(*start, family.title, family.answers[0], _marks(family.strips))
+        Line(*start, family.title, _said(family.answer), _marks(family.strips))
         for family in view.families
     ]
     return lines or [Line(*start, "", view.how_far or "", ("",) * len(PARTS))]
+
+
+def _said(found: Answer) -> str:
+    return " ".join(found.verdicts or found.losses[:1])
 
 
 def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class FamilyView:
     name: str
     title: str
     has_hd: bool
-    answers: tuple[str, ...]
+    answer: answer.Answer
     strips: tuple[Strip, ...]
     curves: tuple[Picture, ...]
     measures: tuple[MeasureView, ...]
@@ -141,7 +141,7 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
         name=family.name,
         title=_title(family),
         has_hd=any(arm in evidence.hd_arms for arm in family.arms),
-        answers=tuple(answer.answers(at_tested, family, evidence.judged)),
+        answer=answer.answer(at_tested, family, evidence.judged),
         strips=_strips(evidence, family),
         curves=pictures(curve_drawings(evidence, family, PAGE), f"{key}-curve"),
         measures=_measures(evidence, family, key),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -23,20 +24,29 @@ SAYING = {  # part -> what an arm does where it is supported (and is asked where
 }
 
 
-def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
-    """The answer for a family: the verdict on each compared arm, then the numbers behind it.
+@dataclass(frozen=True)
+class Answer:
+    """Sentences about a family: a verdict on each compared arm, and the losses behind them."""
+
+    verdicts: tuple[str, ...]
+    losses: tuple[str, ...] = ()
+
+
+def answer(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> Answer:
+    """The answer for a family; of an arm alone, how wide its good lr are.
 
     `rows` are the family's rows of `over_common_levels` at the tested settings of other factors.
     """
     names = join(list(family.arms))
     if len(rows) and not rows["n_cells"].any():
-        return [f"No confirmatory cell of {names} has a result yet."]
+        return Answer((f"No confirmatory cell of {names} has a result yet.",))
     if len(rows) and rows["n_cells"].all() and (rows["n_diverged"] == rows["n_cells"]).all():
-        return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
+        return Answer((f"Every cell of {names} diverged: nothing was learnt at any lr.",))
     if not family.compared:
-        return _alone(rows, family.base)
+        first, *rest = _alone(rows, family.base)
+        return Answer((first,), tuple(rest))
     said = [text for arm in family.compared for text in _of_arm(arm, family.base, judged)]
-    return [*said, *_losses(rows, family, judged)]
+    return Answer(tuple(said), tuple(_losses(rows, family, judged)))
 
 
 def _alone(rows: pd.DataFrame, name: str) -> list[str]:

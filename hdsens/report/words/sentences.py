@@ -20,7 +20,8 @@ def question(*studies: Study) -> str:
     """What one or several studies ask."""
     found = (family for study in studies for family in families_of_study(study))
     compared = list(dict.fromkeys(family for family in found if family.compared))
-    if any(arm.is_hd for study in studies for arm in study.arms):
+    hd = {arm.name for study in studies for arm in study.arms if arm.is_hd}
+    if hd and hd.issuperset(arm for family in compared for arm in family.compared):
         return "Does hypergradient descent make the result depend less on the learning rate?"
     if len(compared) == 1:
         arms, base = compared[0].compared, compared[0].base
