@@ -55,6 +55,7 @@ from hdsens.study.fields import (
 from hdsens.study.levels import SMALLEST, Level, NonNegativeLevels, OtherLevels
 from hdsens.study.optimizers import is_hd
 from hdsens.study.rules import check_plain, explain, number, rule_broken
+from hdsens.text import level as written
 
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
@@ -211,7 +212,7 @@ class Study(Table):
         factors = list(dict.fromkeys(name for arm in self.arms for name in arm.factor_levels))
         rows = [
             [arm.name, arm.optimizer, arm.baseline]
-            + [", ".join(_short(v) for v in arm.factor_levels.get(name, ())) for name in factors]
+            + [", ".join(written(v) for v in arm.factor_levels.get(name, ())) for name in factors]
             for arm in self.arms
         ]
         caption = f"{self.name}: {self.task.label}, seeds {', '.join(map(str, self.seeds))}"
@@ -415,7 +416,3 @@ def _check_protocol(protocol: Protocol, study: Study) -> None:
                     part=part,
                     remedy="add the level to the arm or name another",
                 )
-
-
-def _short(level: Level) -> str:
-    return f"{level:g}" if isinstance(level, float) else str(level)

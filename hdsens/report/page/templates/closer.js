@@ -7,7 +7,8 @@
   const level = (value) => {
     if (typeof value !== "number") return String(value);
     const size = Math.abs(value);
-    if (size === 0 || (size >= 1e-2 && size < 1e4)) return String(Number(value.toPrecision(3)));
+    if (Number.isInteger(value) && size < 1e6) return String(value);
+    if (size >= 1e-2 && size < 1e4) return String(Number(value.toPrecision(3)));
     return value.toExponential(2).replace(/\.?0*e\+?/, "e");
   };
 
