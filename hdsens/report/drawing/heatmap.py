@@ -194,7 +194,7 @@ def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = P
     _separate(ax, shown, palette)
     ax.set_title(scale.label, loc="left", color=palette.muted, fontsize=8)
     ax.set_ylabel("initial lr")
-    ax.set_xlabel(_factors_across(shown))
+    ax.set_xlabel(_axis_name(shown))
     return ax
 
 
@@ -244,17 +244,23 @@ def _ticks(ax: Axes, shown: Heatmap) -> None:
 
 
 def column_names(shown: Heatmap) -> list[str]:
-    """What stands under each column: the base arm's name, and of one other arm the levels alone."""
-    one = len(shown.arms) == 1
-    return [c.label if one and c.label and c.side != "base" else c.name for c in shown.columns]
+    """What stands under each column: a name, or a level of the factor that the axis names."""
+    across = _factor_across(shown)
+    return [
+        c.name if c.side == "base" or across is None else level(dict(c.levels)[across])
+        for c in shown.columns
+    ]
 
 
-def _factors_across(shown: Heatmap) -> str:
-    """The name of the axis where its levels are of one arm's factors."""
-    if len(shown.arms) != 1 or not shown.columns[-1].label:
-        return ""
-    factors = [name for name, _ in shown.columns[-1].levels]
-    return f"{short(shown.arms[0])}: hypergrad_lr" if "hypergrad_lr" in factors else ""
+def _factor_across(shown: Heatmap) -> str | None:
+    """The factor whose levels the columns are, where they are of one arm and differ in one."""
+    told = {c.told for c in shown.columns if c.arm in shown.arms}
+    return next(iter(told))[0] if len(shown.arms) == 1 and {*map(len, told)} == {1} else None
+
+
+def _axis_name(shown: Heatmap) -> str:
+    factor = _factor_across(shown)
+    return "" if factor is None else f"{short(shown.arms[0])}: {factor}"
 
 
 def _color_bar(ax: Axes, label: str) -> None:

@@ -22,14 +22,21 @@ class ArmSetting:
     Attributes:
         side: of the arm in its family.
         levels: the arm's factors besides lr with their levels.
-        label: the level of hypergrad_lr, if the arm has one, and the levels of other factors that
-            the arm varies among what is shown; empty where the arm's name says it all.
+        told: those of the factors that a name needs: hypergrad_lr, if the arm has it, and others
+            that the arm varies among what is shown.
     """
 
     arm: str
     side: Side
     levels: tuple[tuple[str, Any], ...] = ()
-    label: str = ""
+    told: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The told levels, empty where the arm's name says it all; hypergrad_lr stands bare."""
+        levels = dict(self.levels)
+        bare = {f: "" if f == "hypergrad_lr" else f"{f} " for f in self.told}
+        return " ".join(f"{word}{level(levels[f])}" for f, word in bare.items())
 
     @property
     def name(self) -> str:
@@ -64,14 +71,8 @@ def settings_of_arm(
     """Each setting of one arm with its rows, by rising levels of its factors besides lr."""
     own = rows[rows["arm"] == arm]
     has = [f for f in factors if f != "lr" and own[f].notna().any()]
-    told = [f for f in has if f == "hypergrad_lr" or len(own[f].unique()) > 1]
+    told = tuple(f for f in has if f == "hypergrad_lr" or len(own[f].unique()) > 1)
     groups = [group for _, group in own.groupby(has, sort=True)] if has else [own]
     for group in groups if len(own) else ():
         first = group.iloc[0]
-        label = " ".join(_told(f, first[f]) for f in told)
-        yield ArmSetting(arm, side, tuple((f, first[f]) for f in has), label), group
-
-
-def _told(factor: str, value: Any) -> str:
-    """A level; that of hypergrad_lr stands alone."""
-    return level(value) if factor == "hypergrad_lr" else f"{factor} {level(value)}"
+        yield ArmSetting(arm, side, tuple((f, first[f]) for f in has), told), group

@@ -86,10 +86,10 @@ def strip(found: Verdict, arm: str, at: str = "", *, whole: bool = True) -> Stri
 
 def _across(settings: Sequence[ArmSetting]) -> str:
     """What the columns are: levels of hypergrad_lr, or settings; empty where there is one alone."""
-    if not any(setting.label for setting in settings):
+    told = {setting.told for setting in settings} - {()}
+    if not told:
         return ""
-    plain = all([name for name, _ in s.levels] == ["hypergrad_lr"] for s in settings)
-    return "hypergrad_lr" if plain else "setting"
+    return "hypergrad_lr" if told == {("hypergrad_lr",)} else "setting"
 
 
 def _marks(rows: pd.DataFrame, settings: Sequence[pd.DataFrame]) -> tuple[Mark | None, ...]:
