@@ -10,11 +10,13 @@ from typing import Any
 NONE = "–"
 
 
-def level(value: object) -> str:
-    """A level as one would type it.
+def level(value: object, digits: int = 3) -> str:
+    """A level as one would type it, with at most `digits` significant digits.
 
-    >>> [level(v) for v in (0.0, 1e-4, 3.16228e-4, 0.1, math.inf, True, "none")]
-    ['0', '1e-4', '3.16e-4', '0.1', '∞', 'true', 'none']
+    Whole numbers below a million are written out.
+
+    >>> [level(v) for v in (0.0, 1e-4, 3.16228e-4, 0.1, 16384.0, math.inf, True, "none")]
+    ['0', '1e-4', '3.16e-4', '0.1', '16384', '∞', 'true', 'none']
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -22,11 +24,24 @@ def level(value: object) -> str:
         return str(value)
     if not math.isfinite(value):
         return number(value)
-    if value != 0 and not 1e-2 <= abs(value) < 1e4:
-        mantissa, exponent = f"{value:.2e}".split("e")
+    if value == int(value) and abs(value) < 1e6:
+        return f"{value:.0f}"
+    if not 1e-2 <= abs(value) < 1e4:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".")
         return f"{mantissa}e{int(exponent)}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+
+
+def exact_level(value: object) -> str:
+    """A level with as few digits as tell it from any other.
+
+    >>> exact_level(1e-5), exact_level(0.12345678)
+    ('1e-5', '0.12345678')
+    """
+    if not isinstance(value, float) or not math.isfinite(value):
+        return level(value)
+    return next(text for d in range(3, 18) if float(text := level(value, d)) == value)
 
 
 def setting_words(arm: str, levels: Mapping[Any, Any]) -> str:

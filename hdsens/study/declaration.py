@@ -53,7 +53,9 @@ from hdsens.study.fields import (
     Validation,
 )
 from hdsens.study.levels import SMALLEST, Level, NonNegativeLevels, OtherLevels
+from hdsens.study.optimizers import is_hd
 from hdsens.study.rules import check_plain, explain, number, rule_broken
+from hdsens.text import level as written
 
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
@@ -179,6 +181,11 @@ class Arm(Table):
         return self
 
     @property
+    def is_hd(self) -> bool:
+        """Whether the arm adapts its learning rate by hypergradient descent."""
+        return self.hypergrad_lr is not None or is_hd(self.optimizer)
+
+    @property
     def factor_levels(self) -> dict[str, tuple[Level, ...]]:
         """Levels of each factor, `lr` and (where it has one) `hypergrad_lr` first."""
         own = {"lr": self.lr, "hypergrad_lr": self.hypergrad_lr}
@@ -205,7 +212,7 @@ class Study(Table):
         factors = list(dict.fromkeys(name for arm in self.arms for name in arm.factor_levels))
         rows = [
             [arm.name, arm.optimizer, arm.baseline]
-            + [", ".join(_short(v) for v in arm.factor_levels.get(name, ())) for name in factors]
+            + [", ".join(written(v) for v in arm.factor_levels.get(name, ())) for name in factors]
             for arm in self.arms
         ]
         caption = f"{self.name}: {self.task.label}, seeds {', '.join(map(str, self.seeds))}"
@@ -409,7 +416,3 @@ def _check_protocol(protocol: Protocol, study: Study) -> None:
                     part=part,
                     remedy="add the level to the arm or name another",
                 )
-
-
-def _short(level: Level) -> str:
-    return f"{level:g}" if isinstance(level, float) else str(level)

@@ -13,7 +13,7 @@ from typing import Any
 
 from hdsens.study.declaration import Arm
 from hdsens.study.optimizers import COMPUTING, HD_OPTIONS, OptimizerFacts, optimizer_facts
-from hdsens.text import level, read_number
+from hdsens.text import exact_level
 
 Levels = tuple[Any, ...]
 _BETA = "hypergrad_lr"
@@ -139,6 +139,4 @@ def _word(value: Any) -> str:
     """A value as one would type it, with as many digits as tell it from any other."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_word, value))}]"
-    if isinstance(value, float) and read_number(level(value)) != value:
-        return repr(value)
-    return "none" if value is None else level(value)
+    return "none" if value is None else exact_level(value)

@@ -21,6 +21,7 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
+from hdsens.analysis.panel.families import Family, families_of_cells
 from hdsens.errors import InputError
 
 
@@ -195,3 +196,24 @@ def test_a_store_half_full_gives_tables(name: str) -> None:
 def test_no_cells_at_all_is_an_error() -> None:
     with pytest.raises(InputError, match="cells must hold at least one; run the study first"):
         regret_table(small_study().iloc[:0])
+
+
+def test_families_follow_from_the_names_of_baselines_alone() -> None:
+    cells = pd.DataFrame(
+        {
+            "arm": ["hd", "hd", "sgd", "momentum", "adam", "adamw"],
+            "baseline": ["sgd", "sgd", np.nan, "sgd", "", "gone"],
+            "hypergrad_lr": [1e-3, 1e-2, 1e-4, np.nan, 1e-3, np.nan],
+        }
+    )
+    found = families_of_cells(cells)
+    assert found == (Family("sgd", ("hd", "momentum")), Family("adam"), Family("gone", ("adamw",)))
+    sides = {arm: family.side(arm) for family in found for arm in family.arms}
+    assert sides == {
+        "sgd": "base",
+        "hd": "compared",
+        "momentum": "compared",
+        "adam": "alone",
+        "gone": "base",
+        "adamw": "compared",
+    }

@@ -121,7 +121,7 @@ def test_cells_without_a_result_at_zero_are_said_and_hold_c2_back(how: str) -> N
     assert (c2["verdict"], c2["n_seeds"]) == ("inconclusive", 18)
     assert c2["held_back"] == "a cell of seeds 3, 7 has no result"
     assert (
-        "sgd_hd on toy (hypergrad_lr = 0.001): seeds 3, 7 left out of C2, the cell at lr = 0 is"
+        "sgd_hd on toy (hypergrad_lr = 1e-3): seeds 3, 7 left out of C2, the cell at lr = 0 is"
         " failed or missing"
     ) in result.deviations
     assert {parts(result)[p] for p in ("C1", "C3")} == {"supported"}
@@ -141,7 +141,7 @@ def test_unpaired_seeds_in_tables_are_named() -> None:
     rows += [hd_cell(lr, s, 0.5, steps_to_x=4) for lr in (0.1, 1.0) for s in range(1, 5)]
     cells = frame(rows)
     notes = sensitivity_table(cells).attrs["restrictions"]
-    assert "sgd_hd on toy (hypergrad_lr = 0.001): gap_at_best pairs 2 of 5 seeds" in notes
+    assert "sgd_hd on toy (hypergrad_lr = 1e-3): gap_at_best pairs 2 of 5 seeds" in notes
     notes = tunability_curve(cells).attrs["restrictions"]
     assert "sgd_hd on toy: the difference pairs 2 seeds, the others have none" in notes
     notes = steps_to_target_table(cells).attrs["restrictions"]

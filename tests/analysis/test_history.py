@@ -205,7 +205,7 @@ def test_a_baseline_chosen_afterwards_explores(tmp_path: Path) -> None:
 SETTINGS: dict[str, tuple[Change, str]] = {
     "batch size": (lambda told: told["task"].update(batch_size=32), "batch_size = 32"),
     "steps": (lambda told: told["task"].update(steps=24), "steps = 24"),
-    "weight decay": (lambda told: told["task"].update(weight_decay=1e-3), "weight_decay = 0.001"),
+    "weight decay": (lambda told: told["task"].update(weight_decay=1e-3), "weight_decay = 1e-3"),
     "validation": (lambda told: told["task"].update(validation="test"), "validation = test"),
     "dtype": (lambda told: told["task"].update(dtype="float64"), "dtype = float64"),
     "seeds": (lambda told: told.update(seeds=[*range(50, 60)]), "seeds = 50 to 59"),

@@ -137,7 +137,7 @@ def test_nine_seeds_cannot_support_that_zero_works() -> None:
     design = Design(curve(BASE), ROBUST, seeds=tuple(range(9)))
     result = verdict(design.cells(), PROTOCOL)
     assert parts(result)["C2"] == "inconclusive"
-    assert "sgd_hd on toy (hypergrad_lr = 0.001): 9 paired seeds instead of 10, 20 or 30" in (
+    assert "sgd_hd on toy (hypergrad_lr = 1e-3): 9 paired seeds instead of 10, 20 or 30" in (
         result.deviations
     )
 
@@ -148,7 +148,7 @@ def test_missing_and_failed_cells_are_said_and_never_unpaired() -> None:
     cells.loc[sgd & (cells["seed"] == 4), ["outcome", "train_loss"]] = ["failed", np.nan]
     result = verdict(cells[~(sgd & (cells["seed"] == 2))], PROTOCOL)
     assert (
-        "sgd_hd on toy (hypergrad_lr = 0.001): seeds 2, 4 left out of C1,"
+        "sgd_hd on toy (hypergrad_lr = 1e-3): seeds 2, 4 left out of C1,"
         " a cell is failed or missing"
     ) in result.deviations
     assert result.parts.set_index("part").loc["C1", "n_seeds"] == 8
@@ -162,8 +162,8 @@ def test_unequal_grids_are_restricted_and_named() -> None:
     cells = cells[~((cells["arm"] == "sgd_hd") & (cells["lr"].isin([0.0, 1.0])))]
     result = verdict(cells, PROTOCOL)
     assert {
-        "sgd_hd on toy (hypergrad_lr = 0.001): lr 1 not in both arms, left out",
-        "sgd_hd on toy (hypergrad_lr = 0.001): lr = 0 was not run, C2 is not tested",
+        "sgd_hd on toy (hypergrad_lr = 1e-3): lr 1 not in both arms, left out",
+        "sgd_hd on toy (hypergrad_lr = 1e-3): lr = 0 was not run, C2 is not tested",
     } <= set(result.deviations)
     assert parts(result)["C2"] == "inconclusive"
     assert len(result.levels) == 8

@@ -171,10 +171,12 @@ def direction(arm: Any, state: dict[str, Any], gradient: np.ndarray, step: int) 
         state["v"] = 0.999 * state["v"] + 0.001 * gradient**2
         second = np.sqrt(state["v"] / (1 - 0.999**step)) + 1e-8
         return state["m"] / (1 - 0.9**step) / second
-    if arm.settings.get("nesterov"):
-        state["v"] = 0.9 * state["v"] + gradient
-        return gradient + 0.9 * state["v"]
-    return gradient
+    if arm.optimizer == "RMSprop":
+        state["v"] = 0.99 * state["v"] + 0.01 * gradient**2
+        return gradient / (np.sqrt(state["v"]) + 1e-8)
+    momentum = arm.settings.get("momentum", 0.0)
+    state["v"] = momentum * state["v"] + gradient
+    return gradient + momentum * state["v"] if arm.settings.get("nesterov") else state["v"]
 
 
 def _row(study: Study, cell: Cell, run: dict[str, Any] | None, error: str) -> dict[str, Any]:

@@ -57,9 +57,9 @@ def test_sentence_and_mark_say_the_side(partial: Results) -> None:
     found = verdict(partial.cells)
     is_c1 = (found.parts["arm"] == "sgd_hd") & (found.parts["part"] == "C1")
     own = found.parts[is_c1].head(1).assign(verdict="supported", side="below", primary=True)
-    said = confirmed(partial.study.arm("sgd_hd"), "supported", own)
+    said = confirmed("sgd_hd", "sgd", "supported", own)
     assert said.endswith("depends much less on lr than sgd (only for lr below sgd's best).")
-    shown = strip(replace(found, parts=own), partial.study.arm("sgd_hd"))
+    shown = strip(replace(found, parts=own), "sgd_hd")
     assert shown is not None
     (mark,) = shown.rows[0][1]
     assert mark is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from dataclasses import replace
 from importlib.resources import files
@@ -12,9 +13,11 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from report_studies import paper_study, results
 
+from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing import palette
 from hdsens.report.drawing.canvas import new_figure
 from hdsens.report.drawing.heatmap import VALUES, WASHED_OUT, color_scale, draw_heatmap, heatmap
+from hdsens.report.drawing.looks import HUES, single
 from hdsens.report.evidence.heatmap_measures import measures
 
 CSS = files("hdsens.report.page").joinpath("templates", "page.css").read_text(encoding="utf-8")
@@ -52,13 +55,64 @@ def oklab_mix(high: str, low: str, share: float) -> str:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("ramp", ["hd", "lr"])
+@pytest.mark.parametrize("ramp", palette.RAMPS)
 def test_every_line_of_a_ramp_stands_out(mode: str, ramp: str) -> None:
     colors = MODES[mode]
     for share in np.linspace(0, 1, 21):
         color = oklab_mix(colors[f"{ramp}-high"], colors[f"{ramp}-low"], share)
         assert contrast(color, colors["paper"]) >= 3, (share, color)
         assert contrast(palette.PRINT.ramp(ramp, share), palette.PRINT.paper) >= 3
+
+
+# Colour vision without one kind of cone, on linear RGB (Machado, Oliveira and Fernandes 2009).
+SEEN_BY = {
+    "all cones": np.eye(3),
+    "no long": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "no medium": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "no short": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+TO_OKLAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def seen(color: str, cones: np.ndarray) -> np.ndarray:
+    return TO_OKLAB @ np.cbrt(TO_LMS @ (cones @ linear(color)).clip(0, 1))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cones", SEEN_BY)
+def test_hues_of_arms_differ_for_any_eyes(mode: str, cones: str) -> None:
+    colors = MODES[mode]
+    hues = [
+        oklab_mix(colors[f"{hue}-high"], colors[f"{hue}-low"], single(i))
+        for i, hue in enumerate(HUES)
+    ]
+    points = [seen(color, SEEN_BY[cones]) for color in (*hues, colors["base"])]
+    for one, other in itertools.combinations(points, 2):
+        assert np.linalg.norm(one - other) > 0.05  # 0.02 is just noticeable
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -82,8 +136,8 @@ def test_dots_stand_out_from_the_lightest_cell() -> None:
 
 def test_a_cell_no_better_than_untrained_is_dotted_in_pixels_and_small_in_svg() -> None:
     cells = results(paper_study(arms=paper_study().model_dump(mode="json")["arms"][:1])).cells
-    measure = measures(cells, {})[0]
-    shown = heatmap(measure.rows, "sgd", "value", capped=True)
+    measure = measures(cells, [])[0]
+    shown = heatmap(measure.rows, Family("sgd"), "value", capped=True)
     assert shown.untrained.any()
     plain = replace(shown, untrained=np.zeros_like(shown.untrained))
     counts = []
@@ -103,5 +157,5 @@ def test_a_cell_no_better_than_untrained_is_dotted_in_pixels_and_small_in_svg() 
 def test_files_and_pages_have_the_same_colours() -> None:
     for name in ("ink", "muted", "rule", "paper", "base", "wash"):
         assert getattr(palette.PRINT, name) == LIGHT[name]
-    assert palette.PRINT.hd == (LIGHT["hd-low"], LIGHT["hd-high"])
-    assert palette.PRINT.lr == (LIGHT["lr-low"], LIGHT["lr-high"])
+    for name, ends in palette.RAMPS.items():
+        assert ends == (LIGHT[f"{name}-low"], LIGHT[f"{name}-high"])

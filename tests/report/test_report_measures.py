@@ -12,6 +12,7 @@ from report_studies import TRAIN_SIZE, paper_study, results
 
 from hdsens.analysis import regret_table, steps_to_target_table
 from hdsens.analysis.measures.points import point_table
+from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.heatmap import color_scale, heatmap
 from hdsens.report.evidence.heatmap_measures import measures
 from hdsens.report.evidence.points import point_of_cells
@@ -20,6 +21,7 @@ from hdsens.report.page.closer import closer_data
 from hdsens.store import Results
 from hdsens.study.cells import expand
 
+SGD = Family("sgd", ("sgd_hd",))
 BASELINES = {"sgd_hd": "sgd", "sgdn_hd": "sgdn", "adam_hd": "adam"}
 
 
@@ -55,7 +57,7 @@ def test_difference_pairs_shared_factors_and_leaves_out_what_has_no_baseline() -
     assert len(rows) == 14
     assert rows["value"].isna().sum() == 3
     assert rows["value"].dropna().abs().max() == pytest.approx(0, abs=1e-12)
-    state = heatmap(rows[rows["weight_decay"] == 0], None, "value").state
+    state = heatmap(rows[rows["weight_decay"] == 0], SGD, "value").state
     assert (state == "missing").sum() == 3
 
 
@@ -77,7 +79,7 @@ def test_points_that_never_reach_a_target_lie_beyond_the_budget() -> None:
     steps = steps_to_target_table(cells, "low")["median_steps"]
     assert rows["value"].tolist() == steps.tolist()
     assert rows.loc[(rows["arm"] == "adam") & (rows["lr"] == 0.1), "value"].tolist() == [7.0]
-    drawn = heatmap(rows[rows["arm"] == "adam"], "adam", "value")
+    drawn = heatmap(rows, Family("adam"), "value")
     assert drawn.state.ravel().tolist() == ["beyond", "beyond", "completed"] + ["beyond"] * 4
 
 
@@ -88,16 +90,14 @@ def test_share_that_diverged_hides_no_point(partial: Results) -> None:
     share = (cells["outcome"] == "diverged").groupby([cells[k] for k in keys], dropna=False).mean()
     found = rows.set_index(keys)["value"]
     pd.testing.assert_series_equal(found, share, check_names=False)
-    drawn = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd", "value", capped=False)
+    drawn = heatmap(rows, SGD, "value", capped=False)
     assert set(drawn.state.ravel()) == {"completed"}
     assert drawn.value.max() == 1.0
 
 
 def test_differences_are_scaled_alike_on_both_sides_of_zero(partial: Results) -> None:
     measure = by_name(partial)["difference"]
-    norm = color_scale(
-        [heatmap(measure.rows[measure.rows["arm"] == "adam_hd"], None, "value")], measure
-    ).norm
+    norm = color_scale([heatmap(measure.rows, Family("adam", ("adam_hd",)), "value")], measure).norm
     assert norm.vmin == -norm.vmax < 0
     assert norm(0.0) == 0.5
 

@@ -23,18 +23,21 @@ from hdsens.analysis import (
 from hdsens.analysis.claims.rules import criteria
 from hdsens.analysis.measures.points import point_table
 from hdsens.analysis.measures.seed_pairs import seed_pairs
-from hdsens.analysis.panel.families import families
+from hdsens.analysis.panel.families import Family, families_of_study
 from hdsens.report import render
 from hdsens.report.drawing.good_levels import Levels, levels_of
 from hdsens.report.drawing.heatmap import heatmap
 from hdsens.report.drawing.reach import reaches, reaches_text
 from hdsens.report.drawing.trajectories import lost_words, lr_paths, path_words
+from hdsens.report.evidence.arm_settings import ArmSetting
 from hdsens.report.evidence.curves import loss_curves, thin
 from hdsens.report.evidence.points import family_points
 from hdsens.report.page.tables import IN_NATS, REGRET, SENSITIVITY
-from hdsens.report.words.answer import answers, confirmed, loss_words
+from hdsens.report.words.answer import answer, confirmed, loss_words
 from hdsens.store import Results
 from hdsens.text import read_number, share
+
+SGD = Family("sgd", ("sgd_hd",))
 
 
 def capped(cells: pd.DataFrame) -> pd.Series:
@@ -144,9 +147,9 @@ def test_answer_says_at_how_many_settings_what_holds(
     judged = replace(verdict(partial.cells), parts=parts)
     arms = paper_study().model_dump(mode="json")["arms"][:2]
     arms[1]["name"] = "hd"
-    family = families(paper_study(arms=arms))[0]
+    family = families_of_study(paper_study(arms=arms))[0]
     rows = sensitivity_table(partial.cells)
-    assert answers(rows.iloc[:0], family, judged)[0].startswith(sentence)
+    assert answer(rows.iloc[:0], family, judged).verdicts[0].startswith(sentence)
 
 
 def test_windows_name_the_levels_where_the_parts_hold_together(
@@ -181,8 +184,7 @@ def test_losses_are_percent_of_regret_without_an_interval_of_two_seeds(
     assert loss_words({**row, "n_seeds": n_seeds}) == words
 
 
-def test_the_fixed_setting_is_told_part_by_part(partial: Results) -> None:
-    arm = partial.study.arm("sgd_hd")
+def test_the_fixed_setting_is_told_part_by_part() -> None:
     tested = pd.DataFrame(
         {
             "baseline": "sgd",
@@ -193,13 +195,13 @@ def test_the_fixed_setting_is_told_part_by_part(partial: Results) -> None:
             "side": ["both", None, None, None],
         }
     )
-    assert confirmed(arm, "refuted", tested) == (
+    assert confirmed("sgd_hd", "sgd", "refuted", tested) == (
         "No: at hypergrad_lr 0.01, fixed beforehand, sgd_hd depends much less on lr than sgd and is"
         " no harder to tune, but is worse than sgd at some lr; whether it works from lr = 0 is"
         " open."
     )
     open_ = tested.assign(verdict="inconclusive")
-    assert confirmed(arm, "inconclusive", open_) == (
+    assert confirmed("sgd_hd", "sgd", "inconclusive", open_) == (
         "Not settled: at hypergrad_lr 0.01, fixed beforehand, whether sgd_hd depends much less on"
         " lr than sgd, works from lr = 0, is never worse than sgd and is no harder to tune is open."
     )
@@ -268,13 +270,13 @@ def test_heatmap_holds_mean_capped_loss_and_state_of_every_point(
 ) -> None:
     cells = partial.cells.assign(counted=capped(partial.cells))
     rows = point_table(partial.cells)
-    shown = heatmap(rows[rows["arm"].isin([base, f"{base}_hd"])], base)
+    shown = heatmap(rows, Family(base, (f"{base}_hd",)))
     assert shown.lr == (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.0)
-    assert shown.columns == levels
+    assert [dict(c.levels).get("hypergrad_lr") for c in shown.columns] == [*levels]
     for (i, j), value in np.ndenumerate(shown.value):
         arm = base if j == 0 else f"{base}_hd"
         at = cells[(cells["arm"] == arm) & (cells["lr"] == shown.lr[i])]
-        at = at if j == 0 else at[at["hypergrad_lr"] == shown.columns[j]]
+        at = at if j == 0 else at[at["hypergrad_lr"] == levels[j]]
         used = at[at["outcome"] != "failed"]
         assert value == pytest.approx(used["counted"].mean())
         lost = int((used["outcome"] == "diverged").sum())
@@ -302,10 +304,10 @@ def test_heatmap_tells_failed_from_missing() -> None:
     study = paper_study(seeds=1)
     shown = results(study, failed=[1, 8], missing=[2])
     rows = point_table(shown.cells)
-    state = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd").state
+    state = heatmap(rows, SGD).state
     assert state[-2, 0] == "failed"  # lr 1e-4
     assert state[-1, 2] == "failed"  # lr 0, second level of hypergrad_lr
-    whole = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
+    whole = heatmap(rows, SGD)
     assert whole.state[whole.lr.index(1e-3), 0] == "missing"
 
 
@@ -316,7 +318,7 @@ def test_numbers_in_the_heatmap_figures_are_the_means(partial: Results, partial_
     assert len(figures) == 1
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", figures[0])
     rows = point_table(partial.cells)
-    shown = heatmap(rows[rows["arm"].isin(["sgd", "sgd_hd"])], "sgd")
+    shown = heatmap(rows, SGD)
     numbers = [t.removeprefix("≥") for t in texts if re.fullmatch(r"≥?\d+\.\d\d+", t)]
     drawn = [float(t) for t in numbers][-int((shown.state == "completed").sum()) :]
     assert drawn == pytest.approx(shown.value[shown.state == "completed"], rel=0.006)
@@ -324,9 +326,14 @@ def test_numbers_in_the_heatmap_figures_are_the_means(partial: Results, partial_
 
 def test_curves_hold_mean_and_extremes_over_seeds(partial: Results) -> None:
     cells = partial.cells.assign(counted=capped(partial.cells))
-    family = families(partial.study)[1]
+    family = families_of_study(partial.study)[1]
     curves = loss_curves(family_points(point_table(partial.cells), family), family)
-    assert [c.name for c in curves] == ["sgdn", "sgdn_hd 1e-4", "sgdn_hd 1e-3", "sgdn_hd 0.01"]
+    assert [c.setting.name for c in curves] == [
+        "sgdn",
+        "sgdn_hd 1e-4",
+        "sgdn_hd 1e-3",
+        "sgdn_hd 0.01",
+    ]
     own = cells[(cells["arm"] == "sgdn_hd") & (cells["hypergrad_lr"] == 1e-2)]
     by_lr = own.groupby("lr")["counted"]
     assert curves[3].lr.tolist() == [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
@@ -341,10 +348,10 @@ def test_thinned_curves_keep_the_base_and_both_ends() -> None:
     arms = paper_study().model_dump(mode="json")["arms"][:2]
     arms[1]["hypergrad_lr"] = levels
     study = paper_study(arms=arms, seeds=1)
-    family = families(study)[0]
+    family = families_of_study(study)[0]
     few = thin(loss_curves(point_table(results(study).cells), family))
-    assert [c.arm for c in few] == ["sgd"] + ["sgd_hd"] * 6
-    assert (few[1].hypergrad_lr, few[-1].hypergrad_lr) == (1e-11, 1.0)
+    assert [c.setting.arm for c in few] == ["sgd"] + ["sgd_hd"] * 6
+    assert [c.setting.label for c in (few[1], few[-1])] == ["1e-11", "1"]
 
 
 def test_lr_paths_are_medians_over_seeds_from_every_initial_lr(partial: Results) -> None:
@@ -392,9 +399,9 @@ def test_steps_to_a_target_say_what_was_not_reached(partial: Results) -> None:
     cells.attrs = partial.cells.attrs
     fast = (cells["arm"] == "adam") & (cells["lr"] == 0.1)
     cells.loc[fast, "steps_to_low"] = 7.0
-    family = families(partial.study)[2]
+    family = families_of_study(partial.study)[2]
     shown = reaches(steps_to_target_table(cells, "low"), family)
-    assert [one.name for one in shown][:2] == ["adam", "adam_hd 1e-6"]
+    assert [one.setting.name for one in shown][:2] == ["adam", "adam_hd 1e-6"]
     assert shown[0].steps.tolist() == [np.inf] * 4 + [7.0] + [np.inf] * 2
     assert "adam: not reached from lr 0," in reaches_text(shown)
     assert "7 from lr 0.1" in reaches_text(shown)
@@ -419,15 +426,18 @@ def test_seed_pairs_are_capped_losses_of_the_same_seed_and_lr(partial: Results) 
 
 def test_good_levels_are_those_with_a_regret_of_at_most_five_percent(partial: Results) -> None:
     regret = regret_table(partial.cells)
-    family = families(partial.study)[1]
+    family = families_of_study(partial.study)[1]
     for one in levels_of(family_points(point_table(partial.cells), family), family):
-        own = regret[regret["arm"] == one.name.split()[0]]
-        if one.hypergrad_lr is not None:
-            own = own[own["hypergrad_lr"] == one.hypergrad_lr]
+        own = regret[regret["arm"] == one.setting.arm]
+        if one.setting.side == "compared":
+            own = own[own["hypergrad_lr"] == dict(one.setting.levels)["hypergrad_lr"]]
         good = own.loc[own["regret_mean"] <= 0.05, "lr"]
         assert one.lr[one.good].tolist() == good.tolist()
     edge = np.array([0.05, 0.0501])
-    assert Levels("x", None, np.ones(2), edge, edge > 1).good.tolist() == [True, False]
+    assert Levels(ArmSetting("x", "alone"), np.ones(2), edge, edge > 1).good.tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_bars_say_the_importance_of_each_factor(partial: Results, partial_html: str) -> None:

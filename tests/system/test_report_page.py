@@ -167,8 +167,8 @@ def test_a_curve_can_be_read_and_zoomed(page: Any, shown: Results) -> None:
     read = dict(
         row.locator("td").all_inner_texts() for row in page.locator("#vg-tooltip-element tr").all()
     )
-    seed = int(read["curve"].removeprefix("base, ").removeprefix("seed "))
-    arm = "sgd" if read["curve"].startswith("base") else "sgd_hd"
+    seed = int(read["curve"].removeprefix("sgd, ").removeprefix("seed "))
+    arm = "sgd" if read["curve"].startswith("sgd,") else "sgd_hd"
     cells = shown.cells[(shown.cells["lr"] == 0) & (shown.cells["seed"] == seed)]
     cell = cells[(cells["arm"] == arm) & cells["hypergrad_lr"].isin([0.01, np.nan])].iloc[0]
     traces = shown.traces[shown.traces["cell_id"] == cell["cell_id"]]

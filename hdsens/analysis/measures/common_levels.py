@@ -22,7 +22,7 @@ def over_common_levels(cells: pd.DataFrame, metric: str, table: pd.DataFrame) ->
     regret = panel_regret(panel, "family")
     rows = []
     for one in found:
-        kin = [s.levels for s in found if (s.baseline or s.arm) == (one.baseline or one.arm)]
+        kin = [s.levels for s in found if s.family == one.family]
         common = [level for level in one.levels if all(level in levels for levels in kin)]
         shared = one.rows[np.isin(one.levels, common)]
         mean = interval_columns("regret_mean", mean_over_levels(regret[shared]))

@@ -9,8 +9,9 @@ import pandas as pd
 
 from hdsens.analysis.measures.regret import regret_table
 from hdsens.analysis.panel.panel import build_panel
+from hdsens.analysis.panel.settings import baseline_rows
 
-EXTRA = ("loss_low", "loss_high", "initial_loss", "n_untrained")
+EXTRA = ("loss_low", "loss_high", "initial_loss", "n_untrained", "base_point", "difference")
 
 
 def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
@@ -18,10 +19,13 @@ def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame
 
     loss_low, loss_high: lowest and highest capped loss of a seed at the point; initial_loss: mean
     loss of the untrained model, all in the metric's units; n_untrained: completed seeds whose loss
-    is no better than the untrained model's, where it was capped.
+    is no better than the untrained model's, where it was capped; base_point: label of the baseline
+    arm's row at the same lr and shared factors, -1 where there is none; difference: mean regret
+    minus the baseline's there, null likewise.
     """
     table = regret_table(cells, metric)
-    runs = build_panel(cells, metric).runs
+    panel = build_panel(cells, metric)
+    runs = panel.runs
     known = runs.used
     table["loss_low"] = _or_nan(np.where(known, runs.loss, np.inf).min(axis=1))
     table["loss_high"] = _or_nan(np.where(known, runs.loss, -np.inf).max(axis=1))
@@ -29,6 +33,10 @@ def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame
     with np.errstate(invalid="ignore"):
         total = np.where(known, runs.initial, 0.0).sum(axis=1)
         table["initial_loss"] = total / known.sum(axis=1)
+    base = baseline_rows(panel)
+    regret = table["regret_mean"].to_numpy()
+    table["base_point"] = base
+    table["difference"] = np.where(base >= 0, regret - regret[base], np.nan)
     return table
 
 

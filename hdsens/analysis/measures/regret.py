@@ -17,6 +17,7 @@ from hdsens.analysis.measures.intervals import (
     median_interval,
 )
 from hdsens.analysis.panel.accounting import attach
+from hdsens.analysis.panel.families import family_name
 from hdsens.analysis.panel.panel import Panel, build_panel
 from hdsens.analysis.panel.settings import decades_within, settings
 from hdsens.errors import InputError
@@ -72,7 +73,7 @@ def reference_loss(panel: Panel, reference: Reference = "family") -> Floats:
         )
     points = panel.points
     own = points["arm"].astype(str)
-    base = points["baseline"].astype(str).where(points["baseline"] != "", own)
+    base = pd.Series([*map(family_name, own, points["baseline"])], index=points.index)
     if reference == "baseline":
         _check_baselines(points, base, own)
     everyone = pd.Series("", index=points.index)

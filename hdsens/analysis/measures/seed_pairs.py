@@ -10,9 +10,10 @@ from hdsens.analysis.panel.settings import baseline_rows
 
 
 def seed_pairs(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row a cell of an HD arm with its baseline's cell: capped losses in the metric's units.
+    """One row a cell of a compared arm with its baseline's cell.
 
-    Columns: arm, factors, seed, own, base, `lost`: whether either diverged.
+    `own` and `base` are capped losses in the metric's units. Columns: arm, factors, seed,
+    own, base, `lost`: whether either diverged.
     """
     panel = build_panel(cells, metric)
     base, runs = baseline_rows(panel), panel.runs

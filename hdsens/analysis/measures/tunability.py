@@ -24,6 +24,7 @@ from hdsens.analysis.measures.regret import (
 )
 from hdsens.analysis.panel.accounting import attach
 from hdsens.analysis.panel.checks import LEARNING_RATES
+from hdsens.analysis.panel.families import family_name
 from hdsens.analysis.panel.panel import Panel, build_panel
 from hdsens.errors import InputError
 
@@ -344,8 +345,10 @@ def bootstrap_band(values: Floats, rng: np.random.Generator) -> tuple[Floats, Fl
 
 
 def _family(grid: ArmGrid, by_arm: dict[tuple[str, str], ArmGrid]) -> list[ArmGrid]:
-    root = grid.baseline or grid.arm
-    return [g for g in by_arm.values() if g.task == grid.task and (g.baseline or g.arm) == root]
+    name = family_name(grid.arm, grid.baseline)
+    return [
+        g for g in by_arm.values() if g.task == grid.task and family_name(g.arm, g.baseline) == name
+    ]
 
 
 def _cpe(grid: ArmGrid, family: Sequence[ArmGrid]) -> dict[str, Any]:

@@ -1,38 +1,85 @@
-"""What belongs together: families of arms, and the settings within them."""
+"""Which arms are compared with which: families of arms, and the side that an arm is on.
+
+Both follow from the names of baselines alone, never from what an arm varies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from hdsens.study import Arm, Study
+import pandas as pd
+
+from hdsens.study import Study
+
+Side = Literal["base", "compared", "alone"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """A base arm (None for an HD arm without a baseline) with the HD arms that name it."""
+    """A base arm with the arms that name it as their baseline, in the study's order.
 
-    base: Arm | None
-    others: tuple[Arm, ...]
+    An arm that names no baseline, and that no arm names, is a family of its own.
+    """
+
+    base: str
+    compared: tuple[str, ...] = ()
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
-        """All arms, the base first."""
-        return (*((self.base,) if self.base else ()), *self.others)
+    def arms(self) -> tuple[str, ...]:
+        """Names of all arms, the base first."""
+        return (self.base, *self.compared)
 
     @property
     def name(self) -> str:
-        """The base arm's name, else the only arm's."""
-        return self.arms[0].name
+        """The base arm's name."""
+        return self.base
+
+    def side(self, arm: str) -> Side:
+        """Which side one of the family's arms is on."""
+        if arm in self.compared:
+            return "compared"
+        return "base" if self.compared else "alone"
 
 
-def families(study: Study) -> tuple[Family, ...]:
-    """The families of a study in its order."""
-    return tuple(_family(arm, study.arms) for arm in study.arms if arm.baseline is None)
+def families(baselines: Mapping[str, str | None]) -> tuple[Family, ...]:
+    """The families of arms, in their order.
+
+    Args:
+        baselines: the arm that each arm names as its baseline, None where it names none.
+
+    >>> families({"sgd": None, "sgd_hd": "sgd", "adam": None})
+    (Family(base='sgd', compared=('sgd_hd',)), Family(base='adam', compared=()))
+    """
+    named = {base for base in baselines.values() if base is not None}
+    bases = [arm for arm, base in baselines.items() if base is None or arm in named]
+    absent = sorted(named - set(baselines))  # a frame may lack the cells of a base arm
+    return tuple(
+        Family(name, tuple(arm for arm, base in baselines.items() if base == name))
+        for name in [*bases, *absent]
+    )
 
 
-def _family(first: Arm, arms: Sequence[Arm]) -> Family:
-    others = tuple(arm for arm in arms if arm.baseline == first.name)
-    if not others and first.hypergrad_lr is not None:
-        return Family(None, (first,))
-    return Family(first, others)
+def families_of_study(study: Study) -> tuple[Family, ...]:
+    """The families that a study declares."""
+    return families({arm.name: arm.baseline for arm in study.arms})
+
+
+def families_of_cells(cells: pd.DataFrame) -> tuple[Family, ...]:
+    """The families of a frame's `arm` and `baseline` columns, by the order in which arms occur.
+
+    A null or empty baseline is none.
+    """
+    pairs = cells[["arm", "baseline"]].drop_duplicates("arm")
+    return families(
+        {
+            str(arm): str(base) if isinstance(base, str) and base else None
+            for arm, base in pairs.itertuples(index=False)
+        }
+    )
+
+
+def family_name(arm: str, baseline: str | None) -> str:
+    """The name of an arm's family: its baseline's name, or its own where it names none."""
+    return baseline or arm

@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hdsens.analysis.arrays import Floats
 from hdsens.analysis.panel.checks import LEARNING_RATES
+from hdsens.analysis.panel.families import family_name
 from hdsens.analysis.panel.panel import Panel
 from hdsens.errors import InputError
+from hdsens.text import level
 
 SPACING_TOLERANCE = 1e-3  # in log10; levels are rounded to 6 significant digits
 
@@ -37,6 +39,11 @@ class Setting:
     rows: NDArray[np.int64]
     levels: Floats
     zero_row: int | None
+
+    @property
+    def family(self) -> str:
+        """Name of the arm's family."""
+        return family_name(self.arm, self.baseline)
 
 
 def settings(panel: Panel, factor: str = "lr") -> list[Setting]:
@@ -119,15 +126,8 @@ def shared_levels(
 
 def name_of(setting: Setting) -> str:
     """Name a setting in one phrase, for lists and messages."""
-    fixed = ", ".join(
-        f"{name} = {level:g}" if _is_number(level) else f"{name} = {level}"
-        for name, level in setting.fixed.items()
-    )
+    fixed = ", ".join(f"{name} = {level(value)}" for name, value in setting.fixed.items())
     return f"{setting.arm} on {setting.task}" + (f" ({fixed})" if fixed else "")
-
-
-def _is_number(level: object) -> bool:
-    return isinstance(level, (int, float)) and not isinstance(level, bool)
 
 
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from hdsens.analysis.panel.arms import without_levels
 from hdsens.errors import InputError
-from hdsens.text import list_seeds
+from hdsens.text import exact_level, list_seeds
 
 LISTS_BY_TASK = ("protocol_history", "trained_as")
 
@@ -60,7 +60,7 @@ def _renamed(
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return list_seeds(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact_level(value)
 
 
 def check_same_arms(frames: Sequence[pd.DataFrame]) -> None:

@@ -1,4 +1,4 @@
-"""Final loss against initial lr: the base arm and HD at each hypergrad_lr."""
+"""Final loss against initial lr: a curve for each setting of a family's arms."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from matplotlib.axes import Axes
 
 from hdsens.report.drawing.canvas import bare, plain_log
 from hdsens.report.drawing.level_axis import LevelAxis, draw_level_axis, level_axis
+from hdsens.report.drawing.looks import Look
 from hdsens.report.drawing.palette import PRINT, Palette
 from hdsens.report.evidence.curves import Curve, loss_limits
 
 LOG_FROM_RATIO = 20.0
-BASE_LINE = {"lw": 2.0, "ls": (0, (4, 1.5))}
-HD_LINE = {"lw": 1.4, "ls": "-"}
-BASE_DOTS = {"marker": "s", "ms": 4.5, "zorder": 3}
-HD_DOTS = {"marker": "o", "ms": 3.5, "zorder": 4}
 
 
 def draw_loss_curves(
     ax: Axes,
     curves: Sequence[Curve],
+    looks: Sequence[Look],
     *,
     label: str = "training loss",
     initial: float = math.nan,
@@ -38,9 +36,8 @@ def draw_loss_curves(
     limits = limits or loss_limits(curves, initial)
     _loss_scale(ax, limits)
     axis = level_axis(np.concatenate([c.lr for c in curves]))
-    colors = family_colors([c.hypergrad_lr for c in curves], palette)
-    for curve, color in zip(curves, colors, strict=True):
-        _draw_curve(ax, curve, axis, color, palette.paper)
+    for curve, look in zip(curves, looks, strict=True):
+        _draw_curve(ax, curve, axis, look, palette.paper)
     if math.isfinite(initial):
         ax.axhline(initial, color=palette.muted, lw=0.8, ls=(0, (1, 2)), zorder=1)
         beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "fontsize": 7}
@@ -73,30 +70,18 @@ def _loss_scale(ax: Axes, limits: tuple[float, float]) -> None:
         ax.set_ylim(low - margin, high + 1.8 * margin)
 
 
-def family_colors(levels: Sequence[float | None], palette: Palette) -> list[str]:
-    """A colour a setting: the base arm's where the level is None, else one of the ramp."""
-    n = sum(value is not None for value in levels)
-    shares = iter(np.linspace(0, 1, n) if n > 1 else [0.75])
-    return [
-        palette.base if value is None else palette.ramp("hd", float(next(shares)))
-        for value in levels
-    ]
-
-
-def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, color: str, paper: str) -> None:
+def _draw_curve(ax: Axes, curve: Curve, axis: LevelAxis, look: Look, paper: str) -> None:
     x = axis.positions(curve.lr)
-    base = curve.hypergrad_lr is None
-    line: dict[str, Any] = {"color": color, **(BASE_LINE if base else HD_LINE)}
-    dots: dict[str, Any] = {"color": color, **(BASE_DOTS if base else HD_DOTS)}
+    color, dots = look.color, look.dots
     positive = curve.lr > 0
     ax.fill_between(
         x[positive], curve.low[positive], curve.high[positive], color=color, alpha=0.16, lw=0
     )
-    ax.plot(x[positive], curve.mean[positive], label=curve.name, **(line | dots))
+    ax.plot(x[positive], curve.mean[positive], label=curve.setting.name, **(look.line | dots))
     zero = ~positive
     ax.vlines(x[zero], curve.low[zero], curve.high[zero], color=color, lw=4, alpha=0.25)
     ax.plot(x[zero], curve.mean[zero], ls="none", **dots)
-    hollow = dots | {"mfc": paper, "zorder": dots["zorder"] + 0.5}
+    hollow = dots | {"mfc": paper, "zorder": look.order + 0.5}
     ax.plot(x[curve.untrained], curve.mean[curve.untrained], ls="none", **hollow)
     lost = curve.n_diverged > 0
     ax.plot(x[lost], curve.mean[lost], color=color, ls="none", marker="x", ms=9, mew=1.3, zorder=5)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing import curves, heatmap, trajectories
 from hdsens.report.drawing.canvas import new_figure
+from hdsens.report.drawing.looks import looks
 from hdsens.report.drawing.palette import Palette
+from hdsens.report.evidence.arm_settings import ArmSetting, settings_of
 from hdsens.report.evidence.curves import loss_curves, thin
 from hdsens.report.evidence.gather import Evidence
 from hdsens.report.evidence.heatmap_measures import Measure
 from hdsens.report.evidence.points import METRICS, family_points
 from hdsens.report.words import sentences as words
-from hdsens.study import Arm
-from hdsens.text import count, level
+from hdsens.text import count, join, level, setting_words
 
 CURVE_SIZE = (4.2, 2.95)
 ALONE_SIZE = (4.9, 3.2)  # a family alone has the width of the page
 PATH_SIZE = (3.1, 2.5)
 MAX_PANELS = 6
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,18 +62,18 @@ def curve_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
     curves.draw_loss_curves(
         figure.subplots(),
         few,
+        looks([curve.setting for curve in few], family, evidence.hd_arms, palette),
         label=label,
         limits=evidence.limits,
         palette=palette,
         initial=float(rows["initial_loss"].mean()),
     )
-    names = [arm.name for arm in family.arms]
     thinned = len(few) < len(shown)
     note = f"{len(few)} of {len(shown)} curves; the tables have all" if thinned else ""
-    idle = words.idle_words(rows, family.base.name if family.base else None)
+    idle = words.idle_words(rows, family)
     notes = "; ".join(text for text in (at(first), note, idle) if text)
-    said = f"Mean {label} against initial lr. {words.curve_text(rows, names)}."
-    yield Drawing(figure, " and ".join(names), said, _sentence(notes))
+    said = f"Mean {label} against initial lr. {words.curve_text(rows, family)}."
+    yield Drawing(figure, " and ".join(family.arms), said, _sentence(notes))
 
 
 def _sentence(text: str) -> str:
@@ -81,41 +83,52 @@ def _sentence(text: str) -> str:
 def heatmap_drawings(
     evidence: Evidence, measure: Measure, family: Family, palette: Palette
 ) -> Iterator[Drawing]:
-    """A heatmap for each HD arm (or for a base arm alone), for each level of other factors."""
-    base = family.base.name if family.base else None
+    """A heatmap for each group of arms, for each level of other factors, on one scale."""
     cuts = [
-        (arm, fixed, _with_base(family_points(measure.rows, family, fixed), arm, base))
-        for arm in family.others or family.arms
-        for fixed in evidence.settings[:MAX_PANELS]
+        (fixed, rows[rows["arm"].isin([family.base, *arms])])
+        for arms in _side_by_side(evidence, family)
+        for fixed in evidence.settings[family.name][:MAX_PANELS]
+        if len(rows := family_points(measure.rows, family, fixed))
     ]
     maps = [
-        (arm, fixed, heatmap.heatmap(rows, base, "value", capped=measure.capped))
-        for arm, fixed, rows in cuts
+        (fixed, heatmap.heatmap(rows, family, "value", capped=measure.capped))
+        for fixed, rows in cuts
         if len(rows)
     ]
     if not maps:
         return
-    scale = heatmap.color_scale([shown for _, _, shown in maps], measure)
-    for arm, fixed, shown in maps:
+    scale = heatmap.color_scale([shown for _, shown in maps], measure)
+    for fixed, shown in maps:
         figure = new_figure(*heatmap.size(shown))
         heatmap.draw_heatmap(figure.subplots(), shown, scale, palette=palette)
-        beside = shown.columns[0] is None and bool(family.others)
-        title = f"{arm.name}, with {base} beside it" if beside else arm.name
-        idle = words.idle_words(family_points(evidence.points, family, fixed), base)
+        title = _title(shown)
+        idle = words.idle_words(family_points(evidence.points, family, fixed), family)
         notes = [at(fixed), f"over {count(shown.expected, 'seed')}", idle]
         note = "; ".join(text for text in notes if text)
         yield Drawing(figure, title, f"{title}. {heatmap_text(shown, scale)}", note, shown)
 
 
-def _with_base(rows: pd.DataFrame, arm: Arm, base: str | None) -> pd.DataFrame:
-    return rows[rows["arm"].isin([arm.name, base])]
+def _side_by_side(evidence: Evidence, family: Family) -> list[tuple[str, ...]]:
+    """Compared arms that share a heatmap: those with one setting each; each other has its own."""
+    rows = family_points(evidence.points, family, evidence.settings[family.name][0])
+    shown = [setting.arm for setting, _ in settings_of(rows, family)]
+    single = tuple(arm for arm in family.compared if shown.count(arm) == 1)
+    groups = [(arm,) for arm in family.compared if shown.count(arm) > 1]
+    return [*groups, *([single] if single or not groups else [])]
+
+
+def _title(shown: heatmap.Heatmap) -> str:
+    if not shown.n_base or shown.n_base == len(shown.columns):
+        return join(list(shown.arms))
+    beside = "them" if len(shown.arms) > 1 else "it"
+    return f"{join(list(shown.arms))}, with {shown.columns[0].arm} beside {beside}"
 
 
 def heatmap_text(shown: heatmap.Heatmap, scale: heatmap.Scale) -> str:
     """A heatmap's numbers, row by row, for a screen reader; large ones in summary."""
     if shown.value.size > heatmap.MAX_NUMBERED:
         return f"{scale.label}, {shown.value.shape[0]} by {shown.value.shape[1]} points."
-    heads = [heatmap.BASE if c is None else f"hypergrad_lr {level(c)}" for c in shown.columns]
+    heads = [setting.name for setting in shown.columns]
     untrained = np.where(shown.untrained, " (no better than untrained)", "")
     lines = []
     for i, lr in enumerate(shown.lr):
@@ -130,20 +143,21 @@ def heatmap_text(shown: heatmap.Heatmap, scale: heatmap.Scale) -> str:
 
 
 def path_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
-    """How each HD arm moved lr: a drawing a level of hypergrad_lr, on one scale an arm."""
+    """How each HD arm moved lr: a drawing a setting, on one scale an arm."""
     for arm in family.arms:
-        if arm.hypergrad_lr is not None:
-            yield from _paths_of_arm(evidence, arm, evidence.tested(family)[0], palette)
+        if arm in evidence.hd_arms:
+            yield from _paths_of_arm(evidence, family, arm, palette)
 
 
 def _paths_of_arm(
-    evidence: Evidence, arm: Arm, fixed: Mapping[str, Any], palette: Palette
+    evidence: Evidence, family: Family, arm: str, palette: Palette
 ) -> Iterator[Drawing]:
-    paths = _paths(evidence, arm, fixed)
+    fixed = evidence.tested(family)[0]
+    paths = _paths(evidence, family, arm, fixed)
     limits = trajectories.lr_limits([path for _, group in paths for path in group])
     last = int(evidence.results.traces["step"].max())
-    for hypergrad_lr, group in paths:
-        title = f"{arm.name}, hypergrad_lr {level(hypergrad_lr)}"
+    for setting, group in paths:
+        title = setting_words(arm, {k: v for k, v in setting.levels if k not in fixed})
         figure = new_figure(*PATH_SIZE)
         trajectories.draw_lr_paths(
             figure.subplots(), group, limits=limits, last_step=last, palette=palette
@@ -155,23 +169,21 @@ def _paths_of_arm(
 
 
 def _paths(
-    evidence: Evidence, arm: Arm, fixed: Mapping[str, Any]
-) -> list[tuple[float, tuple[trajectories.Path, ...]]]:
-    """Paths by level of hypergrad_lr, of at most `MAX_PANELS` levels, at one setting."""
-    own = evidence.results.cells
-    own = own[own["arm"] == arm.name]
-    for factor, value in fixed.items():
-        own = own[own[factor].isna() | (own[factor] == value)]
-    levels = _spread(sorted(own["hypergrad_lr"].dropna().unique()))
-    own = own[own["hypergrad_lr"].isin(levels)]
+    evidence: Evidence, family: Family, arm: str, fixed: Mapping[str, Any]
+) -> list[tuple[ArmSetting, tuple[trajectories.Path, ...]]]:
+    """Paths of at most `MAX_PANELS` settings of an arm, at one level of other factors."""
+    own = family_points(evidence.results.cells, family, fixed)
+    own = own[own["arm"] == arm]
+    groups = _spread(list(settings_of(own, family, evidence.factors)))
     traces = evidence.results.traces
     traces = traces[traces["cell_id"].isin(own["cell_id"])]
-    found = [(h, trajectories.lr_paths(own[own["hypergrad_lr"] == h], traces)) for h in levels]
-    return [(float(h), trajectories.thin_paths(paths)) for h, paths in found if paths]
+    found = [(setting, trajectories.lr_paths(group, traces)) for setting, group in groups]
+    return [(setting, trajectories.thin_paths(paths)) for setting, paths in found if paths]
 
 
-def _spread(levels: Sequence[float]) -> list[float]:
-    if len(levels) <= MAX_PANELS:
-        return list(levels)
-    last = len(levels) - 1
-    return [levels[round(i * last / (MAX_PANELS - 1))] for i in range(MAX_PANELS)]
+def _spread(things: Sequence[T]) -> list[T]:
+    """At most `MAX_PANELS` of them, evenly chosen, both ends included."""
+    if len(things) <= MAX_PANELS:
+        return list(things)
+    last = len(things) - 1
+    return [things[round(i * last / (MAX_PANELS - 1))] for i in range(MAX_PANELS)]

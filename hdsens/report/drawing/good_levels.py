@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.canvas import bare
-from hdsens.report.drawing.curves import family_colors
 from hdsens.report.drawing.level_axis import draw_level_axis, level_axis
+from hdsens.report.drawing.looks import Look
 from hdsens.report.drawing.palette import PRINT, Palette
-from hdsens.report.evidence.curves import setting_name, settings_of
+from hdsens.report.evidence.arm_settings import ArmSetting, settings_of
 from hdsens.text import join, level
 
 GOOD = 0.05  # of regret: what decades_within_5pct counts
@@ -25,8 +25,7 @@ GOOD = 0.05  # of regret: what decades_within_5pct counts
 class Levels:
     """A setting of an arm over lr, (n_levels,) each: mean regret, and whether any seed diverged."""
 
-    name: str
-    hypergrad_lr: float | None
+    setting: ArmSetting
     lr: NDArray[np.float64]
     regret: NDArray[np.float64]
     diverged: NDArray[np.bool_]
@@ -41,31 +40,31 @@ def levels_of(rows: pd.DataFrame, family: Family) -> tuple[Levels, ...]:
     """Settings of a family, the base first; `rows` are of `point_table`."""
     return tuple(
         Levels(
-            setting_name(arm, value),
-            value,
+            setting,
             group["lr"].to_numpy(np.float64),
             group["regret_mean"].to_numpy(np.float64),
             (group["n_diverged"] > 0).to_numpy(),
         )
-        for arm, value, group in settings_of(rows, family)
+        for setting, group in settings_of(rows, family)
     )
 
 
-def draw_good_levels(ax: Axes, settings: Sequence[Levels], *, palette: Palette = PRINT) -> Axes:
-    """Draw a row a setting: squares where it is good, dots elsewhere, crosses where seeds diverged.
+def draw_good_levels(
+    ax: Axes, settings: Sequence[Levels], looks: Sequence[Look], *, palette: Palette = PRINT
+) -> Axes:
+    """Draw a row a setting: its marker where it is good, else a dot, or a cross if seeds diverged.
 
     lr = 0 stands apart, behind a break.
     """
     axis = level_axis(np.concatenate([s.lr for s in settings]))
-    colors = family_colors([s.hypergrad_lr for s in settings], palette)
-    for row, (one, color) in enumerate(zip(settings, colors, strict=True)):
+    for row, (one, look) in enumerate(zip(settings, looks, strict=True)):
         x, y = axis.positions(one.lr), np.full(len(one.lr), row)
         rest = ~one.good & ~one.diverged
-        ax.plot(x[one.good], y[one.good], ls="none", marker="s", ms=8, color=color)
+        ax.plot(x[one.good], y[one.good], ls="none", **(look.dots | {"ms": 8}))
         ax.plot(x[rest], y[rest], ls="none", marker=".", ms=3, color=palette.muted)
         lost = ~one.good & one.diverged
         ax.plot(x[lost], y[lost], ls="none", marker="x", ms=4, mew=0.8, color=palette.muted)
-    ax.set_yticks(range(len(settings)), [s.name for s in settings])
+    ax.set_yticks(range(len(settings)), [s.setting.name for s in settings])
     ax.set_ylim(len(settings) - 0.5, -0.5)
     bare(ax)
     ax.tick_params(axis="y", length=0)
@@ -76,6 +75,6 @@ def draw_good_levels(ax: Axes, settings: Sequence[Levels], *, palette: Palette =
 def good_levels_text(settings: Sequence[Levels]) -> str:
     """The figure in words."""
     return ". ".join(
-        f"{s.name}: {join([level(v) for v in s.lr[s.good]]) if s.good.any() else 'at no lr'}"
-        for s in settings
+        f"{one.setting.name}: {join([level(v) for v in one.lr[one.good]]) or 'at no lr'}"
+        for one in settings
     )

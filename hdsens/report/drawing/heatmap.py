@@ -1,10 +1,11 @@
-"""Heatmaps over lr x hypergrad_lr, the base arm as a column beside, lr = 0 as a row apart."""
+"""Heatmaps: lr down, a column for each setting of an arm, the base arm first, lr = 0 apart."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,9 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
+from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.palette import PRINT, Palette
+from hdsens.report.evidence.arm_settings import ArmSetting, settings_of, short
 from hdsens.report.evidence.heatmap_measures import Measure
 from hdsens.text import level, number
 
@@ -25,7 +28,7 @@ LOG_FROM_RATIO = 20.0
 SIGNS = {"diverged": "×", "failed": "!", "missing": "–", "beyond": ">"}
 HATCHES = {"diverged": "xxxx", "beyond": "----"}
 DOTS = {"diverged": "x", "failed": "$!$", "missing": "_", "beyond": ">", "untrained": "."}
-BASE = "base"
+MAX_UPRIGHT = 8  # characters of a column's name that fit above it
 VALUES: Final = ListedColormap(sns.color_palette("mako", 64)[9:60], name="hdsens")
 DIFFERENCES: Final = sns.color_palette("vlag", as_cmap=True)
 WASHED_OUT = "#3f7a5c"  # dots on the lightest of the colours
@@ -37,7 +40,7 @@ class Heatmap:
     """What a heatmap shows; arrays are (n_lr, n_columns), lr falling so that zero is last.
 
     Attributes:
-        lr: (n_lr,) levels. columns: (n_columns,) levels of hypergrad_lr, None for the base arm.
+        lr: (n_lr,) levels. columns: (n_columns,) settings, those of the base arm first.
         value: mean over seeds of what is shown, NaN where there is no result.
         state: "completed", "diverged" (all seeds), "failed", "missing", or "beyond" where the value
             is infinite (a target that half of the seeds did not reach).
@@ -49,7 +52,7 @@ class Heatmap:
     """
 
     lr: tuple[float, ...]
-    columns: tuple[float | None, ...]
+    columns: tuple[ArmSetting, ...]
     value: NDArray[np.float64]
     state: NDArray[np.str_]
     untrained: NDArray[np.bool_]
@@ -58,20 +61,31 @@ class Heatmap:
     point: NDArray[np.int64]
     expected: int
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms shown, without the base arm where others are."""
+        others = [c.arm for c in self.columns if c.side != "base"]
+        return tuple(dict.fromkeys(others or [c.arm for c in self.columns]))
+
+    @property
+    def n_base(self) -> int:
+        """Columns of the base arm."""
+        return sum(column.side == "base" for column in self.columns)
+
 
 def heatmap(
-    rows: pd.DataFrame, base: str | None, value: str = "loss_mean", *, capped: bool = True
+    rows: pd.DataFrame, family: Family, value: str = "loss_mean", *, capped: bool = True
 ) -> Heatmap:
-    """Arrange rows of `point_table`: those of one arm, and of its base arm if it has one.
+    """Arrange rows of `point_table`, those of one or several arms of a family.
 
     `capped`: whether a point no better than untrained shows the untrained model's value.
     """
-    is_base = (rows["arm"] == base) & rows["hypergrad_lr"].isna()
-    levels = sorted(set(rows.loc[~is_base, "hypergrad_lr"].dropna()))
-    columns = [None] * bool(is_base.any() or not levels) + levels
+    groups = list(settings_of(rows, family))
+    columns = [setting for setting, _ in groups]
+    column = pd.concat([pd.Series(i, group.index) for i, (_, group) in enumerate(groups)])
+    rows = rows.loc[column.index]
     lr = sorted(set(rows["lr"]), reverse=True)
-    column = [columns.index(None if pd.isna(h) else h) for h in rows["hypergrad_lr"]]
-    at = ([lr.index(v) for v in rows["lr"]], column)
+    at = ([lr.index(v) for v in rows["lr"]], column.to_numpy())
     shape = (len(lr), len(columns))
 
     def spread(name: str) -> NDArray[np.int64]:
@@ -141,7 +155,10 @@ def size(shown: Heatmap) -> tuple[float, float]:
     """Width and height in inches."""
     n_rows, n_columns = shown.value.shape
     bar = 0.0 if _numbered(shown) else 0.8
-    return 0.85 + bar + min(0.56 * max(n_columns, 3), 7.0), 0.95 + min(0.3 * max(n_rows, 2), 7.0)
+    longest = max(len(name) for name in column_names(shown))
+    names = 0.055 * longest if longest > MAX_UPRIGHT else 0.0
+    height = 0.95 + names + min(0.3 * max(n_rows, 2), 7.0)
+    return 0.85 + bar + min(0.56 * max(n_columns, 3), 7.0), height
 
 
 def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = PRINT) -> Axes:
@@ -177,7 +194,7 @@ def draw_heatmap(ax: Axes, shown: Heatmap, scale: Scale, *, palette: Palette = P
     _separate(ax, shown, palette)
     ax.set_title(scale.label, loc="left", color=palette.muted, fontsize=8)
     ax.set_ylabel("initial lr")
-    ax.set_xlabel("hypergrad_lr" if any(c is not None for c in shown.columns) else "")
+    ax.set_xlabel(_axis_name(shown))
     return ax
 
 
@@ -212,15 +229,38 @@ def _ticks(ax: Axes, shown: Heatmap) -> None:
     """Every level where there are few, else about eight."""
     n_rows, n_columns = shown.value.shape
     most = max(n_rows, n_columns) if _numbered(shown) else 8
-    for axis, n, levels in ((ax.yaxis, n_rows, shown.lr), (ax.xaxis, n_columns, shown.columns)):
+    across, down = column_names(shown), [level(value) for value in shown.lr]
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    for axis, n, names, turn in (
+        (ax.yaxis, n_rows, down, {}),
+        (ax.xaxis, n_columns, across, turned if max(map(len, across)) > MAX_UPRIGHT else {}),
+    ):
         chosen = sorted({*range(0, n, math.ceil(n / most)), n - 1})
-        names = [_level_name(levels[i]) for i in chosen]
-        axis.set_ticks([i + 0.5 for i in chosen], names, rotation=0)
+        axis.set_ticks([i + 0.5 for i in chosen], [names[i] for i in chosen])
+        axis.set_tick_params(rotation=0)
+        for text in axis.get_ticklabels():
+            text.set(**turn)
     ax.tick_params(length=0, axis="both")
 
 
-def _level_name(value: float | None) -> str:
-    return BASE if value is None else level(value)
+def column_names(shown: Heatmap) -> list[str]:
+    """What stands under each column: a name, or a level of the factor that the axis names."""
+    across = _factor_across(shown)
+    return [
+        c.name if c.side == "base" or across is None else level(dict(c.levels)[across])
+        for c in shown.columns
+    ]
+
+
+def _factor_across(shown: Heatmap) -> str | None:
+    """The factor whose levels the columns are, where they are of one arm and differ in one."""
+    told = {c.told for c in shown.columns if c.arm in shown.arms}
+    return next(iter(told))[0] if len(shown.arms) == 1 and {*map(len, told)} == {1} else None
+
+
+def _axis_name(shown: Heatmap) -> str:
+    factor = _factor_across(shown)
+    return "" if factor is None else f"{short(shown.arms[0])}: {factor}"
 
 
 def _color_bar(ax: Axes, label: str) -> None:
@@ -299,12 +339,23 @@ def _separate(ax: Axes, shown: Heatmap, palette: Palette) -> None:
     if shown.lr[-1] == 0 and n_rows > 1:
         ax.axhline(n_rows - 1, **gap)
         _break(ax, 0.0, n_rows - 1.0, "y", palette)
-    if shown.columns[0] is None and n_columns > 1:
-        ax.axvline(1, **gap)
-    if 0.0 in shown.columns and shown.columns[-1] != 0.0:
-        at = shown.columns.index(0.0) + 1.0
-        ax.axvline(at, **gap)
-        _break(ax, at, float(n_rows), "x", palette)
+    edges = [i for i in range(1, n_columns) if shown.columns[i - 1].arm != shown.columns[i].arm]
+    for i in edges if len(edges) < n_columns - 1 else [shown.n_base] * bool(shown.n_base):
+        ax.axvline(i, **gap)
+    for i in _after_zero(shown):
+        ax.axvline(i, **gap)
+        _break(ax, float(i), float(n_rows), "x", palette)
+
+
+def _after_zero(shown: Heatmap) -> list[int]:
+    """Edges between an arm's column at hypergrad_lr = 0 and its next one."""
+    return [
+        i
+        for i, (left, right) in enumerate(pairwise(shown.columns), 1)
+        if left.arm == right.arm
+        and dict(left.levels).get("hypergrad_lr") == 0.0
+        and dict(right.levels)["hypergrad_lr"] != 0.0
+    ]
 
 
 def _break(ax: Axes, x: float, y: float, side: str, palette: Palette) -> None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 ROLES = ("ink", "muted", "rule", "paper", "base", "wash")
+RAMPS: Final[Mapping[str, tuple[str, str]]] = {
+    "hd": ("#d0742a", "#7a1f00"),
+    "lr": ("#5a90bd", "#0c2a45"),
+    "arm1": ("#2192f1", "#124c7e"),
+    "arm2": ("#057c60", "#003325"),
+    "arm3": ("#a24fb5", "#4c2056"),
+    "arm4": ("#a28f00", "#544a05"),
+    "arm5": ("#87223c", "#2c0009"),
+}
+"""Ends of the ramps on paper: levels of hypergrad_lr and of lr, and the hues of other arms."""
 _ROLE_MARK = "#0101"
-_RAMP_MARKS = {"hd": "#0102", "lr": "#0103"}
+_RAMP_MARKS = {name: f"#02{i:02x}" for i, name in enumerate(RAMPS)}
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class Palette:
     Attributes:
         ink, muted: text and axes; rule: grid lines; paper: behind a figure.
         base: the base arm; wash: cells of a heatmap without a number.
-        hd, lr: ends of the ramps for levels of hypergrad_lr and of lr; empty in a page's set.
+        ramps: two ends of each ramp of `RAMPS`; empty in a page's set.
     """
 
     ink: str
@@ -30,15 +41,13 @@ class Palette:
     paper: str
     base: str
     wash: str
-    hd: tuple[str, ...] = ()
-    lr: tuple[str, ...] = ()
+    ramps: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def ramp(self, name: str, share: float) -> str:
-        """Colour at `share` (0 to 1) of the ramp `hd` or `lr`."""
-        ends = getattr(self, name)
-        if not ends:
+        """Colour at `share` (0 to 1) of a ramp."""
+        if not self.ramps:
             return f"{_RAMP_MARKS[name]}{round(100 * share):02x}"
-        return to_hex(LinearSegmentedColormap.from_list(name, ends)(share))
+        return to_hex(LinearSegmentedColormap.from_list(name, self.ramps[name])(share))
 
 
 PRINT: Final = Palette(
@@ -48,8 +57,7 @@ PRINT: Final = Palette(
     paper="#ffffff",
     base="#66707b",
     wash="#e9ecef",
-    hd=("#d0742a", "#7a1f00"),
-    lr=("#5a90bd", "#0c2a45"),
+    ramps=RAMPS,
 )
 """For figures in files of their own."""
 
@@ -67,8 +75,8 @@ PAGE: Final = Palette(
 def use_css(svg: str) -> str:
     """Replace the stand-in colours of an SVG by variables of the page, `var(--ink)` and so on.
 
-    Ramps become mixtures of their two ends, `--hd-low` and `--hd-high`, so one figure serves light,
-    dark and paper.
+    Ramps become mixtures of their two ends, `--hd-low` and `--hd-high` and so on, so one figure
+    serves light, dark and paper.
     """
     for name, mark in _RAMP_MARKS.items():
         svg = re.sub(f"{mark}([0-9a-f]{{2}})", partial(_mixture, name), svg)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.canvas import bare, plain_log
-from hdsens.report.drawing.curves import BASE_DOTS, BASE_LINE, HD_DOTS, HD_LINE, family_colors
 from hdsens.report.drawing.level_axis import draw_level_axis, level_axis
+from hdsens.report.drawing.looks import Look
 from hdsens.report.drawing.palette import PRINT, Palette
-from hdsens.report.evidence.curves import setting_name, settings_of
+from hdsens.report.evidence.arm_settings import ArmSetting, settings_of
 from hdsens.text import level
 
 
@@ -24,8 +23,7 @@ from hdsens.text import level
 class Reach:
     """Median steps of a setting over lr, (n_levels,): inf where half of the seeds never do."""
 
-    name: str
-    hypergrad_lr: float | None
+    setting: ArmSetting
     lr: NDArray[np.float64]
     steps: NDArray[np.float64]
 
@@ -34,16 +32,17 @@ def reaches(rows: pd.DataFrame, family: Family) -> tuple[Reach, ...]:
     """Settings of a family, the base first; `rows` are of `steps_to_target_table`."""
     return tuple(
         Reach(
-            setting_name(arm, value),
-            value,
+            setting,
             group["lr"].to_numpy(np.float64),
             group["median_steps"].to_numpy(np.float64),
         )
-        for arm, value, group in settings_of(rows, family)
+        for setting, group in settings_of(rows, family)
     )
 
 
-def draw_reaches(ax: Axes, settings: Sequence[Reach], *, palette: Palette = PRINT) -> Axes:
+def draw_reaches(
+    ax: Axes, settings: Sequence[Reach], looks: Sequence[Look], *, palette: Palette = PRINT
+) -> Axes:
     """Draw median steps against lr; arrows at the top: half of the seeds did not get there."""
     axis = level_axis(np.concatenate([s.lr for s in settings]))
     finite = np.concatenate([s.steps[np.isfinite(s.steps)] for s in settings])
@@ -51,18 +50,14 @@ def draw_reaches(ax: Axes, settings: Sequence[Reach], *, palette: Palette = PRIN
     top = 1.6 * float(high)
     ax.set_yscale("log")
     plain_log(ax.yaxis, float(low), top)
-    colors = family_colors([s.hypergrad_lr for s in settings], palette)
-    for one, color in zip(settings, colors, strict=True):
-        base = one.hypergrad_lr is None
+    for one, look in zip(settings, looks, strict=True):
         x = axis.positions(one.lr)
-        line: dict[str, Any] = {"color": color, **(BASE_LINE if base else HD_LINE)}
-        dots: dict[str, Any] = {"color": color, **(BASE_DOTS if base else HD_DOTS)}
         positive = one.lr > 0
         steps = np.where(np.isinf(one.steps), np.nan, one.steps)
-        ax.plot(x[positive], steps[positive], label=one.name, **(line | dots))
-        ax.plot(x[~positive], steps[~positive], ls="none", **dots)
+        ax.plot(x[positive], steps[positive], label=one.setting.name, **(look.line | look.dots))
+        ax.plot(x[~positive], steps[~positive], ls="none", **look.dots)
         never = np.isinf(one.steps)
-        ax.plot(x[never], np.full(never.sum(), top), ls="none", marker="^", ms=4, color=color)
+        ax.plot(x[never], np.full(never.sum(), top), ls="none", marker="^", ms=4, color=look.color)
     ax.set_ylim(top=1.25 * top)
     bare(ax)
     ax.grid(axis="y", color=palette.rule, lw=0.6)
@@ -81,5 +76,5 @@ def reaches_text(settings: Sequence[Reach]) -> str:
             for lr, steps in zip(one.lr.tolist(), one.steps.tolist(), strict=True)
             if not np.isnan(steps)
         ]
-        said.append(f"{one.name}: {', '.join(pairs)}")
+        said.append(f"{one.setting.name}: {', '.join(pairs)}")
     return ". ".join(said)

@@ -9,7 +9,9 @@ from hdsens.report.drawing import good_levels, reach, seed_pairs, shares, tuning
 from hdsens.report.drawing.canvas import new_figure
 from hdsens.report.drawing.curves import family_legend
 from hdsens.report.drawing.drawings import Drawing, at
+from hdsens.report.drawing.looks import arm_looks, looks
 from hdsens.report.drawing.palette import Palette
+from hdsens.report.evidence.arm_settings import settings_of
 from hdsens.report.evidence.gather import Evidence
 from hdsens.report.evidence.points import METRICS, family_points
 
@@ -33,16 +35,16 @@ def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
     if not len(rows) or rows["draws"].max() < 2:
         return
     figure = new_figure(WIDTH, HEIGHT)
-    tuning.draw_tuning(figure.subplots(), rows, family, palette=palette)
+    own = arm_looks(family, evidence.hd_arms, palette)
+    tuning.draw_tuning(figure.subplots(), rows, family, own, palette=palette)
     if len(family.arms) > 1:
         family_legend(figure.axes[0], len(family.arms))
     words = f"Expected best regret by settings tried. {tuning.tuning_text(rows, family)}."
-    grid = ": lr for the base arm (dashed), lr and hypergrad_lr for HD" if family.others else ""
     note = (
-        f"Regret of the best of k settings drawn at random from the arm's own nonzero grid{grid}."
-        " Bands are approximate: bootstrap over seeds."
+        "Regret of the best of k settings drawn at random from the arm's own nonzero grid, over all"
+        " its factors. Bands are approximate: bootstrap over seeds."
     )
-    if family.others:
+    if family.compared:
         note += (
             " C4 compares pools of equal size instead, so it may say otherwise than these curves."
         )
@@ -58,10 +60,11 @@ def window_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
     if not settings or len(settings) > MAX_ROWS or not (rows["lr"] > 0).any():
         return
     figure = new_figure(WIDTH, 0.9 + 0.24 * max(len(settings), 3))
-    good_levels.draw_good_levels(figure.subplots(), settings, palette=palette)
+    own = looks([s.setting for s in settings], family, evidence.hd_arms, palette)
+    good_levels.draw_good_levels(figure.subplots(), settings, own, palette=palette)
     said = good_levels.good_levels_text(settings)
     words = f"Levels of lr with a mean regret of at most 0.05. {said}."
-    note = "Squares: mean regret at most 0.05; crosses: a seed diverged."
+    note = "Large marks: mean regret at most 0.05; crosses: a seed diverged."
     yield Drawing(figure, "Which lr are good?", words, _join(note, at(evidence.tested(family)[0])))
 
 
@@ -73,7 +76,8 @@ def reach_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
         if len(settings) > MAX_ROWS or not rows["median_steps"].lt(float("inf")).any():
             continue
         figure = new_figure(WIDTH, HEIGHT)
-        reach.draw_reaches(figure.subplots(), settings, palette=palette)
+        own = looks([s.setting for s in settings], family, evidence.hd_arms, palette)
+        reach.draw_reaches(figure.subplots(), settings, own, palette=palette)
         if len(settings) > 1:
             family_legend(figure.axes[0], len(settings))
         words = f"Median steps to target {target} by initial lr. {reach.reaches_text(settings)}."
@@ -83,20 +87,23 @@ def reach_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iter
 
 
 def pair_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
-    """HD against its baseline seed by seed: one drawing, none without pairs."""
+    """Each compared arm against the base seed by seed: one drawing, none without pairs."""
     rows = family_points(evidence.pairs, family) if len(evidence.pairs) else evidence.pairs
     if not len(rows):
         return
     figure = new_figure(WIDTH, HEIGHT)
     label = METRICS[evidence.metric]
-    seed_pairs.draw_seed_pairs(figure.subplots(), rows, label=label, palette=palette)
-    settings = len(rows[["arm", "hypergrad_lr"]].drop_duplicates())
-    if 1 < settings <= MAX_ROWS:
-        family_legend(figure.axes[0], settings)
-    words = f"{label.capitalize()} of HD against its baseline. {seed_pairs.seed_pairs_text(rows)}."
+    pairs = list(settings_of(rows, family, evidence.factors))
+    own = looks([setting for setting, _ in pairs], family, evidence.hd_arms, palette)
+    ax = figure.subplots()
+    seed_pairs.draw_seed_pairs(ax, pairs, own, base=family.base, label=label, palette=palette)
+    if 1 < len(pairs) <= MAX_ROWS:
+        family_legend(ax, len(pairs))
+    said = seed_pairs.seed_pairs_text(pairs)
+    words = f"{label.capitalize()} against {family.base}'s. {said}."
     note = (
-        "A dot is one seed at one lr in both arms; below the line HD is better. Diamonds: lr = 0;"
-        " crosses: one of the two diverged."
+        f"A dot is one seed at one lr in both arms; below the line {family.base} is worse."
+        " Diamonds: lr = 0; crosses: one of the two diverged."
     )
     yield Drawing(figure, "Seed by seed", words, note)
 

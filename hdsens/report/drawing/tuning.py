@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.canvas import bare
+from hdsens.report.drawing.looks import Look
 from hdsens.report.drawing.palette import PRINT, Palette
+from hdsens.report.evidence.arm_settings import short
 from hdsens.text import count, share
 
 
-def draw_tuning(ax: Axes, rows: pd.DataFrame, family: Family, *, palette: Palette = PRINT) -> Axes:
+def draw_tuning(
+    ax: Axes,
+    rows: pd.DataFrame,
+    family: Family,
+    looks: Sequence[Look],
+    *,
+    palette: Palette = PRINT,
+) -> Axes:
     """Draw expected best regret of k random draws from each arm's own grid, with its band.
 
-    `rows` are the family's of `tunability_curve`.
+    `rows` are the family's of `tunability_curve`; `looks`: of each of its arms.
     """
     draws = sorted(set(rows["draws"]))
-    ramp = iter(np.linspace(1, 0, max(len(family.others), 2)))
-    for arm in family.arms:
-        own = rows[rows["arm"] == arm.name].sort_values("draws")
-        base = arm is family.base
-        color = palette.base if base else palette.ramp("hd", float(next(ramp)))
-        line, marker = ((0, (4, 1.5)), "s") if base else ("-", "o")
+    for arm, look in zip(family.arms, looks, strict=True):
+        own = rows[rows["arm"] == arm].sort_values("draws")
         ax.fill_between(
-            own["draws"], own["best_lower"], own["best_upper"], color=color, alpha=0.16, lw=0
+            own["draws"], own["best_lower"], own["best_upper"], color=look.color, alpha=0.16, lw=0
         )
-        ax.plot(
-            own["draws"], own["best"], color=color, ls=line, marker=marker, ms=4, label=arm.name
-        )
+        ax.plot(own["draws"], own["best"], label=short(arm), **(look.line | look.dots))
     ax.set_xscale("log", base=2)
     ax.set_xticks(draws, [f"{k}" for k in draws])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -46,19 +50,19 @@ def tuning_text(rows: pd.DataFrame, family: Family) -> str:
     """The curve's numbers in words."""
     said = []
     for arm in family.arms:
-        own = rows[rows["arm"] == arm.name].sort_values("draws")
+        own = rows[rows["arm"] == arm].sort_values("draws")
         pairs = zip(own["best"].tolist(), own["draws"].tolist(), strict=True)
         ends = [f"{share(best)} after {count(draws, 'draw')}" for best, draws in pairs]
-        said.append(f"{arm.name}: {', '.join(ends)}")
+        said.append(f"{arm}: {', '.join(ends)}")
     return ". ".join(said)
 
 
 def equal_pools_text(rows: pd.DataFrame, family: Family) -> str:
     """What C4 compares, in words: the difference to the baseline from pools of equal size."""
     said = []
-    for arm in family.others:
-        own = rows[rows["arm"] == arm.name].dropna(subset="difference").sort_values("draws")
+    for arm in family.compared:
+        own = rows[rows["arm"] == arm].dropna(subset="difference").sort_values("draws")
         pairs = zip(own["difference"].tolist(), own["draws"].tolist(), strict=True)
         ends = [f"{share(value)} after {count(draws, 'draw')}" for value, draws in pairs]
-        said.append(f"{arm.name} minus {arm.baseline}: {', '.join(ends) or 'not known'}")
+        said.append(f"{arm} minus {family.base}: {', '.join(ends) or 'not known'}")
     return f"C4 compares pools of equal size. {'. '.join(said)}"

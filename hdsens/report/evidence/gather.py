@@ -18,7 +18,7 @@ from hdsens.analysis import (
 )
 from hdsens.analysis.measures.common_levels import over_common_levels
 from hdsens.analysis.measures.seed_pairs import seed_pairs
-from hdsens.analysis.panel.families import Family, families
+from hdsens.analysis.panel.families import Family, families_of_study
 from hdsens.report.evidence.curves import loss_curves, loss_limits
 from hdsens.report.evidence.heatmap_measures import Measure, measures
 from hdsens.report.evidence.judge import judge
@@ -38,8 +38,10 @@ class Evidence:
         sensitivity, tuning, importance: tables of the analysis; steps: by target.
         pairs: of `seed_pairs`.
         judged: the verdict, or why there is none.
-        settings: combinations of the factors besides lr and hypergrad_lr.
         families: those with a result.
+        settings: of each family, by its name: combinations of the factors besides lr and
+            hypergrad_lr.
+        hd_arms: names of the arms that adapt their learning rate.
         limits: lowest and highest loss of the curves, for one scale over families.
     """
 
@@ -54,8 +56,9 @@ class Evidence:
     steps: Mapping[str, pd.DataFrame]
     pairs: pd.DataFrame
     judged: Verdict | str
-    settings: tuple[Mapping[str, Any], ...]
     families: tuple[Family, ...]
+    settings: Mapping[str, tuple[Mapping[str, Any], ...]]
+    hd_arms: frozenset[str]
     limits: tuple[float, float]
 
     @property
@@ -65,7 +68,7 @@ class Evidence:
 
     def tested(self, family: Family) -> tuple[Mapping[str, Any], ...]:
         """Those of the settings at which a claim on the family is tested, else the first."""
-        return _tested(self.settings, self.judged, family)
+        return _tested(self.settings[family.name], self.judged, family)
 
     def judged_at(self, family: Family, setting: Mapping[str, Any]) -> Verdict | str:
         """The verdict on a family at one of the settings."""
@@ -89,18 +92,15 @@ def gather(results: Results) -> Evidence | None:
     if not accounting(cells).used:
         return None
     metric = next(iter(shown_metrics(cells)), "train_loss")
-    found = measures(cells, {a.name: a.baseline for a in study.arms if a.baseline is not None})
+    declared = families_of_study(study)
+    found = measures(cells, [arm for family in declared for arm in family.compared])
     points = found[0].rows
     factors = tuple(str(f) for f in cells.attrs["factors"])
-    settings = other_settings(points, factors)
-    present = tuple(
-        family
-        for family in families(study)
-        if points["arm"].isin([arm.name for arm in family.arms]).any()
-    )
+    present = tuple(family for family in declared if points["arm"].isin(family.arms).any())
+    settings = {f.name: tuple(other_settings(family_points(points, f), factors)) for f in present}
     judged = judge(results, metric)
     sensitivity = sensitivity_table(cells, metric)
-    firsts = [(family, _tested(settings, judged, family)[0]) for family in present]
+    firsts = [(family, _tested(settings[family.name], judged, family)[0]) for family in present]
     curves = [c for f, first in firsts for c in loss_curves(family_points(points, f, first), f)]
     return Evidence(
         results=results,
@@ -114,7 +114,8 @@ def gather(results: Results) -> Evidence | None:
         steps={target: steps_to_target_table(cells, target) for target in study.targets},
         pairs=seed_pairs(cells, metric),
         judged=judged,
-        settings=tuple(settings),
         families=present,
+        settings=settings,
+        hd_arms=frozenset(arm.name for arm in study.arms if arm.is_hd),
         limits=loss_limits(curves, float(points["initial_loss"].mean())),
     )

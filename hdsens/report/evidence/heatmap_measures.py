@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from hdsens.analysis import steps_to_target_table
-from hdsens.analysis.measures.difference import regret_difference
 from hdsens.analysis.measures.points import point_table
 from hdsens.report.evidence.points import METRICS, point_of_cells, shown_metrics
 from hdsens.text import level, number, share
@@ -36,12 +35,12 @@ class Measure:
     write: Callable[[float], str] = number
 
 
-def measures(cells: pd.DataFrame, baselines: Mapping[str, str]) -> tuple[Measure, ...]:
+def measures(cells: pd.DataFrame, compared: Collection[str]) -> tuple[Measure, ...]:
     """All measures that the cells have; the first is the loss that the page is about.
 
     Args:
         cells: with at least one completed cell.
-        baselines: HD arm -> the arm it is compared with.
+        compared: names of the arms that have a baseline.
     """
     tables = {metric: point_table(cells, metric) for metric in shown_metrics(cells)}
     first = next(iter(tables.values()))
@@ -53,10 +52,9 @@ def measures(cells: pd.DataFrame, baselines: Mapping[str, str]) -> tuple[Measure
         for metric, rows in tables.items()
     ]
     found.append(Measure("regret", "regret", regret, capped=True, write=share))
-    if baselines:
-        rows = first.assign(value=regret_difference(first, baselines))
-        rows = rows[rows["arm"].isin(baselines)]
-        title = "regret: HD minus base"
+    if compared:
+        rows = first.assign(value=first["difference"])[first["arm"].isin(compared)]
+        title = "regret minus the baseline's"
         found.append(Measure("difference", title, rows, diverging=True, write=share))
     found.append(
         Measure(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from hdsens.analysis import Verdict, verdict
+from hdsens.analysis.panel.families import families_of_study
 from hdsens.errors import InputError
 from hdsens.store import Results
 
 
 def judge(results: Results, metric: str) -> Verdict | str:
     """The verdict, or why there is none."""
-    if all(arm.baseline is None for arm in results.study.arms):
+    compared = [arm for family in families_of_study(results.study) for arm in family.compared]
+    if not compared:
         return "no arm names a baseline"
-    compared = [arm.name for arm in results.study.arms if arm.baseline is not None]
     used = results.cells[results.cells["outcome"] != "failed"]
     if not used["arm"].isin(compared).any():
         return "its cells have no result"

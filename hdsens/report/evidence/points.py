@@ -28,7 +28,7 @@ def family_points(
     points: pd.DataFrame, family: Family, fixed: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
     """Rows of a family's arms at the `fixed` levels of other factors, where an arm has them."""
-    rows = points[points["arm"].isin([arm.name for arm in family.arms])]
+    rows = points[points["arm"].isin(family.arms)]
     for factor, value in (fixed or {}).items():
         rows = rows[rows[factor].isna() | (rows[factor] == value)]
     return rows

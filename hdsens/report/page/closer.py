@@ -56,10 +56,13 @@ def _even(n: int, most: int) -> NDArray[np.int64]:
 
 
 def _points(points: pd.DataFrame, factors: list[str]) -> dict[int, Any]:
+    """The arm and levels of each point, and the label of its baseline's point if it has one."""
     rows = points[["arm", *factors]].to_dict("records")
+    bases = points["base_point"].tolist()
     return {
         int(label): {"arm": row.pop("arm"), "at": {str(k): v for k, v in row.items() if v == v}}
-        for label, row in zip(points.index, rows, strict=True)
+        | ({"base": base} if base >= 0 else {})
+        for label, row, base in zip(points.index, rows, bases, strict=True)
     }
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hdsens.analysis import join_cells, verdict
+from hdsens.analysis.panel.families import families_of_study
 from hdsens.errors import InputError
 from hdsens.report.page.strip import MARKS, Mark, Strip
 from hdsens.report.page.views import ResultView
+from hdsens.report.words.answer import Answer
 from hdsens.store import Results
 from hdsens.text import count
 
@@ -43,10 +45,14 @@ def _lines(view: ResultView) -> list[Line]:
     cells = f"{account.used:,} of {account.expected:,}"
     start = (view.key, view.study.name, view.study.task.label, cells)
     lines = [
-        Line(*start, family.title, family.answers[0], _marks(family.strips))
+        Line(*start, family.title, _said(family.answer), _marks(family.strips))
         for family in view.families
     ]
     return lines or [Line(*start, "", view.how_far or "", ("",) * len(PARTS))]
+
+
+def _said(found: Answer) -> str:
+    return " ".join(found.verdicts or found.losses[:1])
 
 
 def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:
@@ -69,7 +75,7 @@ def _written(strip: Strip, marks: Sequence[Mark | None]) -> str:
 
 
 def joint_sentences(results: Sequence[Results]) -> list[str]:
-    """The verdict over all tasks, a sentence an HD arm, under the first study's protocol.
+    """The verdict over all tasks, a sentence a compared arm, under the first study's protocol.
 
     Where there is none, a sentence says why.
     """
@@ -82,7 +88,7 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
         return [f"No verdict over tasks: {error}."]
     if joined["task"].nunique() < 2:
         return ["No verdict over tasks: 1 task with a result."]
-    if all(arm.baseline is None for r in results for arm in r.study.arms):
+    if not any(family.compared for r in results for family in families_of_study(r.study)):
         return []
     try:
         found = verdict(joined, results[0].study.protocol)

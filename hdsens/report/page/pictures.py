@@ -18,15 +18,14 @@ class Grid:
     """Where a heatmap's cells lie, so that a page can tell which one is pointed at.
 
     `box` is left, top, width and height in percent of the picture; `points` are labels of rows of
-    `point_table`, row by row, -1 where the grid has none; `has_base`: its first column is the base
-    arm's; `start`: which of them to show first, the best.
+    `point_table`, row by row, -1 where the grid has none; `start`: which of them to show first, the
+    best.
     """
 
     box: tuple[float, ...]
     n_rows: int
     n_columns: int
     points: tuple[int, ...]
-    has_base: bool
     start: int
 
 
@@ -57,5 +56,4 @@ def _grid(drawing: Drawing, shown: Heatmap) -> Grid:
     points = tuple(shown.point.ravel().tolist())
     n_rows, n_columns = shown.value.shape
     best = np.where((shown.state == "completed") & (shown.point >= 0), shown.value, np.inf)
-    has_base, start = shown.columns[0] is None, int(best.argmin())
-    return Grid(tuple(percent), n_rows, n_columns, points, has_base, start)
+    return Grid(tuple(percent), n_rows, n_columns, points, int(best.argmin()))

@@ -15,6 +15,7 @@ from hdsens.report.page.changes import change_view
 from hdsens.report.page.overview import joint_sentences, summary
 from hdsens.report.page.vega import packed_vega
 from hdsens.report.page.views import view
+from hdsens.report.words.sentences import question
 from hdsens.store import Results
 from hdsens.version import __version__
 
@@ -50,6 +51,7 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
         views=views,
         first_reading=next((one for one in views if one.criteria), views[0]),
         joint=joint,
+        question=question(*(one.study for one in results)),
         lines=summary(views) if len(views) > 1 else (),
         change=change_view(compare(against, results[0]), str(against.folder)) if against else None,
         css=_asset("page.css"),

@@ -48,7 +48,7 @@ class FamilyView:
     name: str
     title: str
     has_hd: bool
-    answers: tuple[str, ...]
+    answer: answer.Answer
     strips: tuple[Strip, ...]
     curves: tuple[Picture, ...]
     measures: tuple[MeasureView, ...]
@@ -96,7 +96,7 @@ def view(results: Results, key: str) -> ResultView:
         key=key,
         study=study,
         question=words.question(study),
-        has_hd=any(arm.hypergrad_lr is not None for arm in study.arms),
+        has_hd=any(arm.is_hd for arm in study.arms),
         account=account,
         how_far=words.how_far(account),
         cost=words.cost(cells),
@@ -140,8 +140,8 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
     return FamilyView(
         name=family.name,
         title=_title(family),
-        has_hd=any(arm.hypergrad_lr is not None for arm in family.arms),
-        answers=tuple(answer.answers(at_tested, family, evidence.judged)),
+        has_hd=any(arm in evidence.hd_arms for arm in family.arms),
+        answer=answer.answer(at_tested, family, evidence.judged),
         strips=_strips(evidence, family),
         curves=pictures(curve_drawings(evidence, family, PAGE), f"{key}-curve"),
         measures=_measures(evidence, family, key),
@@ -155,9 +155,9 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
 
 
 def _title(family: Family) -> str:
-    if family.base is None or not family.others:
+    if not family.compared:
         return family.name
-    return f"{join([arm.name for arm in family.others])} against {family.base.name}"
+    return f"{join(list(family.compared))} against {family.base}"
 
 
 def _measures(evidence: Evidence, family: Family, key: str) -> tuple[MeasureView, ...]:
@@ -176,7 +176,7 @@ def _strips(evidence: Evidence, family: Family) -> tuple[Strip, ...]:
     """A strip an arm and tested setting of the factors besides hypergrad_lr."""
     found = (
         strip(judged, arm, at(fixed), whole=i == 0)
-        for arm in family.others
+        for arm in family.compared
         for i, fixed in enumerate(evidence.tested(family))
         if not isinstance(judged := evidence.judged_at(family, fixed), str)
     )

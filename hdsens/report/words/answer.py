@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,6 @@ import pandas as pd
 from hdsens.analysis import Verdict
 from hdsens.analysis.panel.factors import factors_between
 from hdsens.analysis.panel.families import Family
-from hdsens.study import Arm
 from hdsens.text import count, interval, join, level, percent
 
 FEWEST_SEEDS = 3  # two give intervals that are a dozen standard errors wide
@@ -24,20 +24,29 @@ SAYING = {  # part -> what an arm does where it is supported (and is asked where
 }
 
 
-def answers(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
-    """The answer for a family: the verdict on each HD arm, then the numbers behind it.
+@dataclass(frozen=True)
+class Answer:
+    """Sentences about a family: a verdict on each compared arm, and the losses behind them."""
+
+    verdicts: tuple[str, ...]
+    losses: tuple[str, ...] = ()
+
+
+def answer(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> Answer:
+    """The answer for a family; of an arm alone, how wide its good lr are.
 
     `rows` are the family's rows of `over_common_levels` at the tested settings of other factors.
     """
-    names = join([arm.name for arm in family.arms])
+    names = join(list(family.arms))
     if len(rows) and not rows["n_cells"].any():
-        return [f"No confirmatory cell of {names} has a result yet."]
+        return Answer((f"No confirmatory cell of {names} has a result yet.",))
     if len(rows) and rows["n_cells"].all() and (rows["n_diverged"] == rows["n_cells"]).all():
-        return [f"Every cell of {names} diverged: nothing was learnt at any lr."]
-    if family.base is None or not family.others:
-        return [text for arm in family.arms for text in _alone(rows, arm.name)]
-    said = [text for arm in family.others for text in _of_arm(arm, judged)]
-    return [*said, *_losses(rows, family.base.name, family.others, judged)]
+        return Answer((f"Every cell of {names} diverged: nothing was learnt at any lr.",))
+    if not family.compared:
+        first, *rest = _alone(rows, family.base)
+        return Answer((first,), tuple(rest))
+    said = [text for arm in family.compared for text in _of_arm(arm, family.base, judged)]
+    return Answer(tuple(said), tuple(_losses(rows, family, judged)))
 
 
 def _alone(rows: pd.DataFrame, name: str) -> list[str]:
@@ -56,32 +65,32 @@ def _alone(rows: pd.DataFrame, name: str) -> list[str]:
     return [*said, f"Averaged over the lr tried, {name} loses {_range(known)}.{at}"]
 
 
-def _of_arm(arm: Arm, judged: Verdict | str) -> list[str]:
+def _of_arm(arm: str, base: str, judged: Verdict | str) -> list[str]:
     if isinstance(judged, str):
-        return [f"No verdict on {arm.name}: {judged}."]
-    parts = judged.parts[judged.parts["arm"] == arm.name]
+        return [f"No verdict on {arm}: {judged}."]
+    parts = judged.parts[judged.parts["arm"] == arm]
     tested = parts[parts["primary"]]
     if len(tested):
-        joint = judged.joint.set_index("arm").loc[arm.name]
-        return [confirmed(arm, str(joint["verdict"]), tested)]
+        joint = judged.joint.set_index("arm").loc[arm]
+        return [confirmed(arm, base, str(joint["verdict"]), tested)]
     first = parts[parts["part"] == "C1"]
     if not len(first):
         return []
-    others = [f for f in _factors(first) if f != "hypergrad_lr" and first[f].notna().any()]
-    noun = "settings" if others else "settings of hypergrad_lr"
-    return [_explored(arm, first, noun)]
+    varied = [f for f in _factors(first) if first[f].notna().any()]
+    noun = "settings of hypergrad_lr" if varied == ["hypergrad_lr"] else "settings"
+    return [_explored(arm, base, first, noun)]
 
 
-def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
+def confirmed(arm: str, base: str, outcome: str, tested: pd.DataFrame) -> str:
     """The verdict at the setting that was fixed beforehand, part by part; counts over several."""
     settings = [_words(setting) for setting in _tested_settings(tested)]
     if len(settings) > 1:
-        return _over_several(arm, outcome, tested, settings)
+        return _over_several(arm, base, outcome, tested, settings)
     found = dict(zip(tested["part"], tested["verdict"], strict=True))
-    side = only_on(tested, str(arm.baseline))
+    side = only_on(tested, base)
     holds, fails, open_ = (
         [
-            SAYING[part][kind == "refuted"].format(arm.baseline)
+            SAYING[part][kind == "refuted"].format(base)
             + (side if (part, kind) == ("C1", "supported") else "")
             for part in found
             if found[part] == kind
@@ -91,23 +100,25 @@ def confirmed(arm: Arm, outcome: str, tested: pd.DataFrame) -> str:
     where = f" at {settings[0]}, fixed beforehand," if any(settings) else ""
     said = [f"{join(holds)}"] if holds else []
     said += [f"{'but ' if holds else ''}{join(fails)}"] if fails else []
-    sentence = f"{START[outcome]}:{where} {arm.name} {', '.join(said)}" if said else START[outcome]
+    sentence = f"{START[outcome]}:{where} {arm} {', '.join(said)}" if said else START[outcome]
     if open_:
         whether = f"whether it {join(open_)} is open"
-        sentence += f"; {whether}" if said else f":{where} {whether.replace('it', arm.name, 1)}"
+        sentence += f"; {whether}" if said else f":{where} {whether.replace('it', arm, 1)}"
     return f"{sentence}."
 
 
-def _over_several(arm: Arm, outcome: str, tested: pd.DataFrame, settings: Sequence[str]) -> str:
+def _over_several(
+    arm: str, base: str, outcome: str, tested: pd.DataFrame, settings: Sequence[str]
+) -> str:
     said = []
     for part, rows in tested.groupby("part"):
         counts = rows["verdict"].value_counts()
         kinds = join([f"{kind} {_times(counts[kind])}" for kind in START if kind in counts])
-        side = only_on(rows, str(arm.baseline))
+        side = only_on(rows, base)
         held = side.replace("(", "(where it holds, ") if side else ""
-        said.append(f"“{SAYING[str(part)][0].format(arm.baseline)}” is {kinds}{held}")
+        said.append(f"“{SAYING[str(part)][0].format(base)}” is {kinds}{held}")
     where = f"{len(settings)} settings fixed beforehand ({'; '.join(settings)})"
-    return f"{START[outcome]}: {arm.name} was tested at {where}: {', '.join(said)}."
+    return f"{START[outcome]}: {arm} was tested at {where}: {', '.join(said)}."
 
 
 def only_on(rows: pd.DataFrame, baseline: str) -> str:
@@ -130,7 +141,7 @@ def _factors(parts: pd.DataFrame) -> list[str]:
 
 
 def _tested_settings(tested: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """Levels of the HD arm's factors at each setting that was tested; C4 has none."""
+    """Levels of the arm's factors at each setting that was tested; C4 has none."""
     levels = tested.loc[tested["part"] != "C4", _factors(tested)].drop_duplicates()
     return [{str(k): v for k, v in row.dropna().items()} for _, row in levels.iterrows()]
 
@@ -139,21 +150,21 @@ def _words(setting: Mapping[str, Any]) -> str:
     return join([f"{name} {level(value)}" for name, value in setting.items()])
 
 
-def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
+def _explored(arm: str, base: str, first: pd.DataFrame, noun: str) -> str:
     """What C1 came to over the settings of an arm; `noun` is what they are called."""
     n = len(first)
     counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
-    than = f"depends much less on lr than {arm.baseline}"
-    side = only_on(first, str(arm.baseline))
+    than = f"depends much less on lr than {base}"
+    side = only_on(first, base)
     if counts["supported"] == n:
-        return f"Yes: {arm.name} {than}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
+        return f"Yes: {arm} {than}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
     if counts["refuted"] == n > 1:
-        return f"No: at none of {n} {noun} does {arm.name} {than.replace('depends', 'depend')}."
+        return f"No: at none of {n} {noun} does {arm} {than.replace('depends', 'depend')}."
     if counts["refuted"] == n:
-        return f"No: {arm.name} does not {than.replace('depends', 'depend')}."
+        return f"No: {arm} does not {than.replace('depends', 'depend')}."
     if counts["inconclusive"] == n:
         each = f" at each of {n} {noun}" if n > 1 else ""
-        return f"Not settled: whether {arm.name} {than} is open{each}."
+        return f"Not settled: whether {arm} {than} is open{each}."
     rest = [
         words
         for kind, words in (
@@ -163,18 +174,18 @@ def _explored(arm: Arm, first: pd.DataFrame, noun: str) -> str:
         if counts[kind]
     ]
     if not counts["supported"]:
-        return f"Not shown: {arm.name} {than} at none of {n} {noun}; {join(rest)}."
-    return f"Partly: {arm.name} {than}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
+        return f"Not shown: {arm} {than} at none of {n} {noun}; {join(rest)}."
+    return f"Partly: {arm} {than}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
 
 
 def windows(judged: Verdict | str, family: Family) -> list[str]:
-    """Where C1, C2 and C3 are supported together, a sentence an HD arm; descriptive."""
+    """Where C1, C2 and C3 are supported together, a sentence an arm; descriptive."""
     if isinstance(judged, str) or not len(judged.window):
         return []
     return [
-        f"{arm.name}: C1, C2 and C3 are supported together at {_levels(row['supported'])}."
-        for arm in family.others
-        for _, row in judged.window[judged.window["arm"] == arm.name].head(1).iterrows()
+        f"{arm}: C1, C2 and C3 are supported together at {_levels(row['supported'])}."
+        for arm in family.compared
+        for _, row in judged.window[judged.window["arm"] == arm].head(1).iterrows()
     ]
 
 
@@ -184,12 +195,11 @@ def _levels(supported: Sequence[float]) -> str:
     return f"hypergrad_lr {join([level(value) for value in supported])}"
 
 
-def _losses(
-    rows: pd.DataFrame, base: str, others: Sequence[Arm], judged: Verdict | str
-) -> list[str]:
+def _losses(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[str]:
     """What is lost over lr and from lr = 0, at the tested setting or over all of them."""
     known = rows.dropna(subset="regret_mean")
-    own = {arm.name: _at_tested(known[known["arm"] == arm.name], judged) for arm in others}
+    base = family.base
+    own = {arm: _at_tested(known[known["arm"] == arm], judged) for arm in family.compared}
     own = {name: found for name, found in own.items() if len(found)}
     against = known[known["arm"] == base]
     if not own or not len(against):

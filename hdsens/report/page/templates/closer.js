@@ -7,7 +7,8 @@
   const level = (value) => {
     if (typeof value !== "number") return String(value);
     const size = Math.abs(value);
-    if (size === 0 || (size >= 1e-2 && size < 1e4)) return String(Number(value.toPrecision(3)));
+    if (Number.isInteger(value) && size < 1e6) return String(value);
+    if (size >= 1e-2 && size < 1e4) return String(Number(value.toPrecision(3)));
     return value.toExponential(2).replace(/\.?0*e\+?/, "e");
   };
 
@@ -173,7 +174,7 @@
     const runs = data.runs.filter((run) => run.point === id);
     const keys = data.by === "cell" ? runs.map((r) => r.id) : [id];
     const names = (data.by === "cell" ? runs.map((r) => `seed ${r.seed}`) : ["median over seeds"])
-      .map((name) => (kind === "base" ? `base, ${name}` : name));
+      .map((name) => (kind === "base" ? `${data.points[id].arm}, ${name}` : name));
     return keys.flatMap((key, i) => {
       const found = data.curves.of[key];
       if (!found) return [];
@@ -181,7 +182,7 @@
     });
   };
 
-  const show = (panel, data, id, base) => {
+  const show = (panel, data, id) => {
     const point = data.points[id];
     for (const place of panel.querySelectorAll(".chart")) place.drawn?.finalize();
     if (!point) {
@@ -190,7 +191,8 @@
     }
     const runs = data.runs.filter((run) => run.point === id);
     const seeds = [...new Set(runs.map((run) => run.seed))];
-    const curves = [...(base >= 0 && base !== id ? curvesOf(data, base, "base") : []), ...curvesOf(data, id, "own")];
+    const base = data.points[point.base]; // of many points, some are left out
+    const curves = [...(base ? curvesOf(data, point.base, "base") : []), ...curvesOf(data, id, "own")];
     const of = (name) => curves.map((c) => ({ ...c, values: c[name] }));
     const file = studyOf(data.study, point, seeds);
     const again = element("details", {},
@@ -204,7 +206,7 @@
       chart("minibatch loss (nats)", of("loss"), lossScale),
       chart("lr", of("lr"), lrScale),
       element("p", { class: "muted reading" },
-        (base >= 0 && base !== id ? "Grey, dashed: the base arm at the same lr. " : "") +
+        (base ? `Grey, dashed: ${base.arm} at the same lr. ` : "") +
         "Point at a curve to read it; pinch or Ctrl + wheel zooms, dragging moves, a double click resets."),
       ...(runs.length ? [seedTable(runs), again] : [element("p", { class: "muted" }, "Median over seeds, up to where the first of them ends.")])
     );
@@ -247,21 +249,15 @@
       go(row + move[0], column + move[1]);
     });
     heat.append(button);
-    return { mark, points, columns, start: points[Number(heat.dataset.start)], hasBase: heat.dataset.base === "yes" };
+    return { mark, start: points[Number(heat.dataset.start)] };
   };
 
   const wire = (section, data) => {
     const panel = section.querySelector(".closer");
     const heats = [];
-    // The baseline of a point stands in the first column of its row, in a heatmap that has one.
-    const baseOf = (id) => {
-      const heat = heats.find((h) => h.hasBase && h.points.includes(id));
-      if (!heat) return -1;
-      return heat.points[Math.floor(heat.points.indexOf(id) / heat.columns) * heat.columns];
-    };
     const choose = (id) => {
       for (const heat of heats) heat.mark(id);
-      show(panel, data, id, baseOf(id));
+      show(panel, data, id);
     };
     for (const heat of section.querySelectorAll(".heat")) heats.push(attach(heat, choose));
     if (!heats.length) return;
