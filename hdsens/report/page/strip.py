@@ -1,4 +1,4 @@
-"""The verdict as the page says it: a sentence, marks for each part, and the numbers behind."""
+"""The verdict as the page says it: marks for each claim, and the numbers behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hdsens.analysis import Verdict
+from hdsens.analysis.claims.catalogue import CLAIMS, claim_named, findings_at_settings, findings_on
+from hdsens.analysis.claims.claim import Claim
 from hdsens.study import Arm
 from hdsens.text import interval, level, percent
 
@@ -16,7 +18,7 @@ MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 @dataclass(frozen=True)
 class Mark:
-    """One part's verdict at one setting: how it is drawn, and in words."""
+    """A finding: how it is drawn, and in words."""
 
     sign: str
     verdict: str
@@ -25,7 +27,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Strip:
-    """Verdicts of an HD arm: claims down, settings of hypergrad_lr across.
+    """Findings on an arm: claims down, settings of hypergrad_lr across.
 
     `at` are the levels of other factors in words, `settings` written levels, `tested` those that
     were fixed beforehand; `rows` hold a claim with one mark a setting (None: not judged). A claim
@@ -38,10 +40,10 @@ class Strip:
     joint: str | None
     settings: tuple[str, ...]
     tested: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
+    rows: tuple[tuple[Claim, tuple[Mark | None, ...]], ...]
 
     @property
-    def counts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def counts(self) -> tuple[tuple[Claim, tuple[int, ...]], ...]:
         """Claims with how many settings have each mark, where there are too many to show."""
         if len(self.settings) <= MOST_COLUMNS:
             return ()
@@ -52,15 +54,16 @@ class Strip:
 
 
 def strip(found: Verdict, arm: Arm, at: str = "", *, whole: bool = True) -> Strip | None:
-    """Marks of one arm, from parts at one setting of the factors besides hypergrad_lr.
+    """Marks of one arm, from findings at one setting of the factors besides hypergrad_lr.
 
-    `whole`: with C4, which is about the arm as a whole and stands in one of its strips only.
+    `whole`: with what is about the arm as a whole, which stands in one of its strips only.
     """
-    rows = found.parts[(found.parts["arm"] == arm.name) & (whole | (found.parts["part"] != "C4"))]
+    rows = found.parts if whole else findings_at_settings(found.parts)
+    rows = rows[rows["arm"] == arm.name]
     if not len(rows):
         return None
     levels = sorted(rows["hypergrad_lr"].dropna().unique()) if "hypergrad_lr" in rows else []
-    claims = rows.drop_duplicates("part").sort_values("part")
+    by_claim = [(claim, findings_on(claim, rows)) for claim in CLAIMS]
     joint = found.joint[(found.joint["arm"] == arm.name) & found.joint["tested"]]
     return Strip(
         arm.name,
@@ -69,10 +72,7 @@ def strip(found: Verdict, arm: Arm, at: str = "", *, whole: bool = True) -> Stri
         str(joint["verdict"].iloc[0]) if len(joint) else None,
         tuple(level(float(value)) for value in levels),
         _tested(rows),
-        tuple(
-            (f"{name} {claim}", _marks(rows[rows["part"] == name], levels))
-            for name, claim in zip(claims["part"], claims["claim"], strict=True)
-        ),
+        tuple((claim, _marks(own, levels)) for claim, own in by_claim if len(own)),
     )
 
 
@@ -94,10 +94,6 @@ def _mark(row: pd.Series) -> Mark:
     bounds = interval(row["effect"], row["lower"], row["upper"])
     sure = f" ({percent(row['confidence'])}%)" if bounds.endswith("]") else ""
     evidence = f"{bounds}{sure}; {row['decided_by']}"
-    side = f"; only {row['side']} the baseline's best lr" if one_sided(row) else ""
-    return Mark(MARKS[row["verdict"]], row["verdict"], evidence + side)
-
-
-def one_sided(row: pd.Series) -> bool:
-    """Whether C1 holds on one side of the baseline's best lr only."""
-    return row["verdict"] == "supported" and row["side"] in ("below", "above")
+    sides = [row["side"]] if row["verdict"] == "supported" else []
+    only = claim_named(row["part"]).holds_only(sides, row["baseline"])
+    return Mark(MARKS[row["verdict"]], row["verdict"], f"{evidence}; {only}" if only else evidence)
