@@ -2,9 +2,8 @@
 
 A study is a base arm and an HD arm over lr = 0 and 13 half-decades, with pilot seeds; the HD arm
 has one hypergrad_lr, or a ladder of them. Its mean regret at each level is given; noise comes on
-top, in part shared by all arms (common random numbers). Everything is decided by
-`hdsens.analysis.claims.decisions`, thousands of studies at once; `cells_of` gives the same studies
-as frames.
+top, in part shared by all arms (common random numbers). Everything is decided by the rules of
+`hdsens.analysis.claims`, thousands of studies at once; `cells_of` gives the same studies as frames.
 """
 
 from __future__ import annotations
@@ -17,14 +16,9 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.arrays import Floats
-from hdsens.analysis.claims.decisions import (
-    ALPHA,
-    Decision,
-    less_sensitive,
-    never_worse,
-    not_harder_to_tune,
-    zero_works,
-)
+from hdsens.analysis.claims.catalogue import ABOUT_ARMS, ABOUT_SETTINGS
+from hdsens.analysis.claims.claim import ALPHA, Claim, Decision
+from hdsens.analysis.claims.evidence import ArmEvidence, SettingEvidence
 from hdsens.analysis.measures.intervals import holm
 from hdsens.analysis.measures.regret import normalised_regret
 from hdsens.analysis.measures.tunability import equal_pools, expected_best
@@ -129,21 +123,34 @@ def decide(studies: Studies, pilot: Studies) -> list[dict[str, Decision]]:
     grids = (base, regret[:, 1:, 1:].reshape(len(regret), -1, regret.shape[-1]))
     pools = equal_pools(*(r.swapaxes(1, 2) for r in grids))
     best = [expected_best(pool, DRAWS).swapaxes(1, 2) for pool in pools]
-    tuning = not_harder_to_tune(*best, MARGINS)
+    of_arms = _decide(ABOUT_ARMS, ArmEvidence(*best))
     return [
-        {
-            "C1": less_sensitive(base, hd[:, 1:], gap, MARGINS),
-            "C2": zero_works(hd[:, 0], base_best, 1.0 * diverged, MARGINS),
-            "C3": never_worse(base, hd[:, 1:], works, MARGINS),
-            "C4": tuning,
-        }
-        for hd, gap, diverged in zip(
+        _decide(
+            ABOUT_SETTINGS,
+            SettingEvidence(
+                base=base,
+                arm=hd[:, 1:],
+                base_best=base_best,
+                arm_best=hd_best,
+                zero=hd[:, 0],
+                zero_diverged=1.0 * diverged,
+                base_works=works,
+            ),
+        )
+        | of_arms
+        for hd, hd_best, diverged in zip(
             np.moveaxis(regret[:, 1:], 1, 0),
-            np.moveaxis(at_best[:, 1:], 1, 0) - base_best,
+            np.moveaxis(at_best[:, 1:], 1, 0),
             np.moveaxis(studies.diverged[:, 1:, 0], 1, 0),
             strict=True,
         )
     ]
+
+
+def _decide(
+    claims: Sequence[Claim], evidence: SettingEvidence | ArmEvidence
+) -> dict[str, Decision]:
+    return {claim.name: claim.decide(evidence, MARGINS) for claim in claims}
 
 
 def joint(decisions: Sequence[dict[str, Decision]], primary: int) -> dict[str, Any]:
@@ -161,12 +168,12 @@ def joint(decisions: Sequence[dict[str, Decision]], primary: int) -> dict[str, A
         return np.all([d.supported for d in parts], axis=0)
 
     tested = list(decisions[primary].values())
-    without_tuning = [[d[part] for part in ("C1", "C2", "C3")] for d in decisions]
+    at_settings = [[d[claim.name] for claim in ABOUT_SETTINGS] for d in decisions]
     return {
         "joint +": supported(tested),
         "joint −": refuted(tested),
-        "ladder −": np.all([refuted(parts) for parts in without_tuning], axis=0),
-        "window": np.sum([supported(parts) for parts in without_tuning], axis=0),
+        "ladder −": np.all([refuted(parts) for parts in at_settings], axis=0),
+        "window": np.sum([supported(parts) for parts in at_settings], axis=0),
     }
 
 

@@ -301,9 +301,9 @@ def report(
 @cli.command()
 @click.argument("results", type=RESULTS, nargs=-1, required=True)
 def verdict(results: tuple[Path | str, ...]) -> None:
-    """Judge the claims about HD on one or several results folders, part by part.
+    """Judge the claims about each compared arm, on one or several results folders.
 
-    Each part is supported, refuted or inconclusive; a study without [protocol] gives an
+    Each claim is supported, refuted or inconclusive; a study without [protocol] gives an
     exploratory verdict. Several results are several tasks under the first one's protocol; where
     two have one label, what they differ in is added to it.
 

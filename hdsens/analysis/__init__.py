@@ -1,5 +1,8 @@
 """Results in, measures out: frames of cells to tables, with numpy, scipy and pandas alone."""
 
+from hdsens.analysis.claims.catalogue import CLAIMS
+from hdsens.analysis.claims.claim import Claim
+from hdsens.analysis.claims.finding import Finding
 from hdsens.analysis.claims.verdict import Verdict, verdict
 from hdsens.analysis.measures.cross_task import cross_task_table
 from hdsens.analysis.measures.importance import importance
@@ -13,7 +16,10 @@ from hdsens.analysis.panel.join import against, cells_at, join_cells
 from hdsens.study import Margins, Protocol
 
 __all__ = [
+    "CLAIMS",
     "Accounting",
+    "Claim",
+    "Finding",
     "Margins",
     "Protocol",
     "Verdict",

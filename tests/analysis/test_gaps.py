@@ -84,7 +84,7 @@ def test_a_pilot_cell_that_diverges_at_the_bases_best_lr_is_bad_luck_and_no_help
     result = verdict(lose(cells, at, "diverged"), PROTOCOL)
     c2 = result.parts.set_index("part").loc["C2"]
     assert c2["verdict"] == "inconclusive"
-    assert "the pilot cells that diverged" in c2["held_back"]
+    assert "only because pilot cells diverged" in c2["held_back"]
 
 
 def test_a_level_where_a_base_pilot_diverges_is_not_tested_but_must_not_be_worse() -> None:
@@ -125,7 +125,7 @@ def test_cells_without_a_result_at_zero_are_said_and_hold_c2_back(how: str) -> N
         " failed or missing"
     ) in result.deviations
     assert {parts(result)[p] for p in ("C1", "C3")} == {"supported"}
-    assert "held back: a cell of seeds 3, 7 has no result" in str(result)
+    assert "Hold back C2: a cell of seeds 3, 7 has no result." in str(result)
 
 
 def test_a_seed_that_only_one_arm_ran_supports_nothing() -> None:

@@ -146,7 +146,8 @@ def test_a_column_of_effects_says_what_each_effect_is() -> None:
     assert re.fullmatch(r"r\(sgd_hd\) − r\(sgd\) at lr = 0\.\d+", table.loc["C3", "quantity"])
     assert re.fullmatch(r"expected best of [1-8] draws, sgd_hd − sgd", table.loc["C4", "quantity"])
     assert set(table["unit"]) == {"normalised regret: 0 as good as tuned, 1 as bad as untrained"}
-    assert table.loc["C2", "threshold"].startswith("supported: interval below 0.02 and none of")
+    rule = table.loc["C2", "threshold"]
+    assert rule.startswith("supported: interval of r(0) − r(baseline at its best lr) below 0.02")
 
 
 FACTORS = {"momentum": [0.0, 0.9], "batch_size": [32, 128], "weight_decay": [0.0, 1e-4]}

@@ -42,9 +42,9 @@ def test_pilots_alone_are_no_result() -> None:
     ("sides", "words"),
     [
         (["both", "both"], ""),
-        (["below"], " (only for lr below sgd's best)"),
-        (["above", "below"], " (only for lr above or below sgd's best)"),
-        (["both", "below"], " (once only for lr below sgd's best)"),
+        (["below"], " (only below sgd's best lr)"),
+        (["above", "below"], " (only above or only below sgd's best lr)"),
+        (["both", "below"], " (once only below sgd's best lr)"),
     ],
 )
 def test_words_say_on_which_side_alone_c1_holds(sides: list[str], words: str) -> None:
@@ -58,12 +58,12 @@ def test_sentence_and_mark_say_the_side(partial: Results) -> None:
     is_c1 = (found.parts["arm"] == "sgd_hd") & (found.parts["part"] == "C1")
     own = found.parts[is_c1].head(1).assign(verdict="supported", side="below", primary=True)
     said = confirmed("sgd_hd", "sgd", "supported", own)
-    assert said.endswith("depends much less on lr than sgd (only for lr below sgd's best).")
+    assert said.endswith("depends much less on lr than sgd (only below sgd's best lr).")
     shown = strip(replace(found, parts=own), "sgd_hd")
     assert shown is not None
     (mark,) = shown.rows[0][1]
     assert mark is not None
-    assert mark.evidence.endswith("; only below the baseline's best lr")
+    assert mark.evidence.endswith("; only below sgd's best lr")
 
 
 def test_each_part_says_the_confidence_of_its_bracket(partial_html: str) -> None:

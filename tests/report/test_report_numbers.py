@@ -20,7 +20,7 @@ from hdsens.analysis import (
     tunability_curve,
     verdict,
 )
-from hdsens.analysis.claims.rules import criteria
+from hdsens.analysis.claims.catalogue import rules
 from hdsens.analysis.measures.points import point_table
 from hdsens.analysis.measures.seed_pairs import seed_pairs
 from hdsens.analysis.panel.families import Family, families_of_study
@@ -126,7 +126,8 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
     ("outcomes", "sentence"),
     [
         ("sss", "Yes: hd depends much less on lr than sgd at each of 3 settings of hypergrad_lr."),
-        ("rrr", "No: at none of 3 settings of hypergrad_lr does hd depend much less on lr than"),
+        ("rrr", "No: hd does not depend much less on lr than sgd at any of 3 settings of"
+         " hypergrad_lr."),
         ("iii", "Not settled: whether hd depends much less on lr than sgd is open at each of 3"),
         ("ssr", "Partly: hd depends much less on lr than sgd at 2 of 3 settings of hypergrad_lr;"
          " 1 is refuted."),
@@ -226,8 +227,7 @@ def test_thresholds_on_the_page_are_those_of_the_study(
     assert "less than 0.5 ×" in shown[0]
     margins = {"ratio": 0.7, "best": 0.03, "zero": 0.04, "worse": 0.05, "tuning": 0.06}
     protocol = {"pilot_seeds": [7], "margins": margins}
-    rules = criteria(paper_study(protocol=protocol).protocol)
-    said = [rule.supported for rule in rules]
+    said = [rule.supported.words for rule in rules(paper_study(protocol=protocol).protocol)]
     for text, numbers in zip(
         said, (["0.7 ×", "3 points"], ["4 points"], ["5 points", "50%"], ["6 points"]), strict=True
     ):

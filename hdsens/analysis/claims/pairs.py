@@ -1,8 +1,8 @@
-"""An HD setting beside its baseline's, level by level and seed by seed."""
+"""A setting of a compared arm beside its baseline's, level by level and seed by seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdsens.analysis.arrays import Floats
+from hdsens.analysis.claims.evidence import SettingEvidence
 from hdsens.analysis.claims.pilots import Reading
 from hdsens.analysis.measures.regret import normalised_regret
 from hdsens.analysis.measures.sensitivity import best_row
@@ -23,69 +24,78 @@ from hdsens.analysis.panel.settings import (
     shared_levels,
 )
 
-WORKS_BELOW = 0.5  # mean regret where an arm works: of the base where C3 is tested, of HD at lr = 0
+WORKS_BELOW = 0.5  # mean regret up to which an arm works: the baseline at a level, others at lr = 0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Regret of an HD setting and of its baseline's, over lr.
+    """One setting of a compared arm and the setting of its baseline that it is compared with.
 
     Attributes:
-        base, hd: (n_levels, n_seeds) regret at the nonzero levels that both have.
+        evidence: regret of both, over the nonzero levels that both have.
         levels: (n_levels,) of lr.
-        base_best, hd_best: (n_seeds,) regret of each at its own pilot-best nonzero level.
-        base_best_level, hd_best_level: those levels of lr; `base_levels`: all of the base's.
-        zero, zero_diverged: (n_seeds,) regret of HD at lr = 0, and whether it diverged (1, 0, NaN).
-        base_diverged, hd_diverged: (n_levels,) seeds that diverged.
-        eligible: (n_levels,) whether all pilot seeds of the base complete there with mean r <= 0.5;
-            pilot cells without a result are passed over here, and hold back support.
-        base_works: whether any nonzero level of the base is eligible, shared or not.
-        absent: nonzero levels of the base that the HD arm was not run at; `absent_eligible`: those
-            of them that are eligible.
-        lost_base, lost_hd: (n_levels, n_seeds) cells that should have a regret and have none;
-            `lost_base_best`, `lost_hd_best`,
-            `lost_zero`: (n_seeds,) likewise.
-        restrictions: what was left out, named.
+        base_best_level, arm_best_level: lr of each one's own pilot-best nonzero level; NaN: none.
+        base_levels: all nonzero levels of the baseline.
+        base_diverged, arm_diverged: (n_levels,) seeds that diverged.
+        base_works: whether the baseline works at any nonzero level, shared or not.
+        absent: nonzero levels of the baseline that the arm was not run at; `absent_working`: those
+            of them at which the baseline works.
+        seeds: (n_seeds,).
+        lost_base, lost_arm: (n_levels, n_seeds) cells that should have a regret and have none;
+            `lost_base_best`, `lost_arm_best`, `lost_zero`: (n_seeds,) likewise.
+        unpaired: seeds with a failed or missing cell at a shared level; `unpaired_zero`: at lr = 0.
+        restrictions: what was left out of every claim, named.
     """
 
     setting: Setting
+    evidence: SettingEvidence
     levels: Floats
-    base: Floats
-    hd: Floats
-    base_best: Floats
-    hd_best: Floats
     base_best_level: float
-    hd_best_level: float
+    arm_best_level: float
     base_levels: Floats
-    zero: Floats
-    zero_diverged: Floats
     base_diverged: NDArray[np.int64]
-    hd_diverged: NDArray[np.int64]
-    eligible: NDArray[np.bool_]
+    arm_diverged: NDArray[np.int64]
     base_works: bool
     absent: Floats
-    absent_eligible: Floats
+    absent_working: Floats
     seeds: NDArray[np.int64]
     lost_base: NDArray[np.bool_]
-    lost_hd: NDArray[np.bool_]
+    lost_arm: NDArray[np.bool_]
     lost_base_best: NDArray[np.bool_]
-    lost_hd_best: NDArray[np.bool_]
+    lost_arm_best: NDArray[np.bool_]
     lost_zero: NDArray[np.bool_]
+    unpaired: NDArray[np.int64]
+    unpaired_zero: NDArray[np.int64]
     restrictions: tuple[str, ...]
 
     @property
-    def gap(self) -> Floats:
-        """G by seed, (n_seeds,)."""
-        return self.hd_best - self.base_best
+    def task(self) -> str:
+        """Label of the task."""
+        return self.setting.task
+
+    @property
+    def arm(self) -> str:
+        """Name of the compared arm."""
+        return self.setting.arm
+
+    @property
+    def baseline(self) -> str:
+        """Name of the arm that it is compared with."""
+        return self.setting.baseline
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """Levels of the arm's other factors."""
+        return self.setting.fixed
 
     @property
     def paired(self) -> NDArray[np.bool_]:
         """Seeds with a result at every level of both, (n_seeds,)."""
-        return np.asarray(~np.isnan(self.base + self.hd).any(axis=0))
+        return np.asarray(~np.isnan(self.evidence.base + self.evidence.arm).any(axis=0))
 
 
 def pair_up(panel: Panel, reading: Reading) -> tuple[list[Pair], list[str]]:
-    """Pair every setting of an HD arm with its baseline's; and name the settings that have none."""
+    """Pair every setting of a compared arm with its baseline's; name those that have none."""
     best = reading.best[:, None]
     regret = normalised_regret(panel.runs.loss, best, panel.runs.initial)
     pilot = reading.base.pilot
@@ -125,8 +135,8 @@ class _Scores(NamedTuple):
 
 
 def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores: _Scores) -> Pair:
-    base_rows, hd_rows, levels = shared_levels(base, setting)
-    base_best, hd_best = best_row(base, chooser), best_row(setting, panel)
+    base_rows, arm_rows, levels = shared_levels(base, setting)
+    base_best, arm_best = best_row(base, chooser), best_row(setting, panel)
     zero = setting.zero_row
     regret, lost, diverged, works = scores
     absent = ~np.isin(base.levels, setting.levels)
@@ -136,33 +146,43 @@ def _pair(setting: Setting, base: Setting, panel: Panel, chooser: Panel, scores:
 
     return Pair(
         setting=setting,
+        evidence=SettingEvidence(
+            base=regret[base_rows],
+            arm=regret[arm_rows],
+            base_best=at(regret, base_best, np.nan),
+            arm_best=at(regret, arm_best, np.nan),
+            zero=at(regret, zero, np.nan),
+            zero_diverged=at(diverged, zero, np.nan),
+            base_works=works[base_rows],
+        ),
         levels=levels,
-        base=regret[base_rows],
-        hd=regret[hd_rows],
-        base_best=at(regret, base_best, np.nan),
-        hd_best=at(regret, hd_best, np.nan),
         base_best_level=_level(base, base_best),
-        hd_best_level=_level(setting, hd_best),
+        arm_best_level=_level(setting, arm_best),
         base_levels=base.levels,
-        zero=at(regret, zero, np.nan),
-        zero_diverged=at(diverged, zero, np.nan),
         base_diverged=panel.runs.diverged[base_rows].sum(axis=1),
-        hd_diverged=panel.runs.diverged[hd_rows].sum(axis=1),
-        eligible=works[base_rows],
+        arm_diverged=panel.runs.diverged[arm_rows].sum(axis=1),
         base_works=bool(works[base.rows].any()),
         absent=base.levels[absent],
-        absent_eligible=base.levels[absent & works[base.rows]],
+        absent_working=base.levels[absent & works[base.rows]],
         seeds=panel.runs.seeds,
         lost_base=lost[base_rows],
-        lost_hd=lost[hd_rows],
+        lost_arm=lost[arm_rows],
         lost_base_best=at(lost, base_best, False),
-        lost_hd_best=at(lost, hd_best, False),
+        lost_arm_best=at(lost, arm_best, False),
         lost_zero=at(lost, zero, False),
+        unpaired=_without_result(panel.runs, [*base_rows, *arm_rows]),
+        unpaired_zero=_without_result(panel.runs, [] if zero is None else [zero]),
         restrictions=(
-            *_restrictions(setting, base, panel, levels),
+            *_restrictions(setting, base, levels),
             *_at_the_edge(base, _level(base, base_best)),
         ),
     )
+
+
+def _without_result(runs: Runs, rows: Sequence[int]) -> NDArray[np.int64]:
+    """Seeds that were run at some of the points and have a failed or missing cell at one."""
+    expected = runs.expected[rows].any(axis=0)
+    return np.asarray(runs.seeds[expected & ~runs.used[rows].all(axis=0)])
 
 
 def _level(setting: Setting, row: int | None) -> float:
@@ -170,7 +190,7 @@ def _level(setting: Setting, row: int | None) -> float:
 
 
 def _at_the_edge(base: Setting, best: float) -> Sequence[str]:
-    """A grid that ends before the baseline's valley does makes it look worse than it is."""
+    """A grid that ends before the baseline's optimum makes it look worse than it is."""
     for end, edge in (("lowest", base.levels.min()), ("highest", base.levels.max())):
         if base.levels.size > 1 and best == edge:
             return [
@@ -180,32 +200,13 @@ def _at_the_edge(base: Setting, best: float) -> Sequence[str]:
     return []
 
 
-def _restrictions(setting: Setting, base: Setting, panel: Panel, levels: Floats) -> Sequence[str]:
-    notes = []
+def _restrictions(setting: Setting, base: Setting, levels: Floats) -> Iterable[str]:
     name = name_of(setting)
     apart = np.setxor1d(setting.levels, base.levels)
     if apart.size:
-        notes.append(f"{name}: lr {numbers(apart)} not in both arms, left out")
+        yield f"{name}: lr {numbers(apart)} not in both arms, left out"
     if levels.size > 1 and np.isnan(levels_per_decade(levels)):
-        notes.append(f"{name}: lr levels are not equally spaced in log10; they count alike")
-    if setting.zero_row is None:
-        notes.append(f"{name}: lr = 0 was not run, C2 is not tested")
-    base_rows, hd_rows, _ = shared_levels(base, setting)
-    rows = [*base_rows, *hd_rows]
-    expected = panel.runs.expected[rows].any(axis=0)
-    unpaired = panel.runs.seeds[expected & ~panel.runs.used[rows].all(axis=0)]
-    if unpaired.size:
-        notes.append(
-            f"{name}: seeds {numbers(unpaired)} left out of C1, a cell is failed or missing"
-        )
-    if setting.zero_row is not None:
-        lost = panel.runs.expected[setting.zero_row] & ~panel.runs.used[setting.zero_row]
-        if lost.any():
-            notes.append(
-                f"{name}: seeds {numbers(panel.runs.seeds[lost])} left out of C2, the cell at"
-                " lr = 0 is failed or missing"
-            )
-    return notes
+        yield f"{name}: lr levels are not equally spaced in log10; they count alike"
 
 
 def numbers(values: NDArray[np.generic]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from hdsens.analysis.claims.no_harder_to_tune import NO_HARDER_TO_TUNE
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing import good_levels, reach, seed_pairs, shares, tuning
 from hdsens.report.drawing.canvas import new_figure
@@ -46,7 +47,8 @@ def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Ite
     )
     if family.compared:
         note += (
-            " C4 compares pools of equal size instead, so it may say otherwise than these curves."
+            f" {NO_HARDER_TO_TUNE.name} compares pools of equal size instead, so it may say"
+            " otherwise than these curves."
         )
         words += f" {tuning.equal_pools_text(rows, family)}."
 

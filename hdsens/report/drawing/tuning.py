@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from hdsens.analysis.claims.no_harder_to_tune import NO_HARDER_TO_TUNE
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.canvas import bare
 from hdsens.report.drawing.looks import Look
@@ -58,11 +59,11 @@ def tuning_text(rows: pd.DataFrame, family: Family) -> str:
 
 
 def equal_pools_text(rows: pd.DataFrame, family: Family) -> str:
-    """What C4 compares, in words: the difference to the baseline from pools of equal size."""
+    """What the claim about tuning compares, in words: the difference from pools of equal size."""
     said = []
     for arm in family.compared:
         own = rows[rows["arm"] == arm].dropna(subset="difference").sort_values("draws")
         pairs = zip(own["difference"].tolist(), own["draws"].tolist(), strict=True)
         ends = [f"{share(value)} after {count(draws, 'draw')}" for value, draws in pairs]
         said.append(f"{arm} minus {family.base}: {', '.join(ends) or 'not known'}")
-    return f"C4 compares pools of equal size. {'. '.join(said)}"
+    return f"{NO_HARDER_TO_TUNE.name} compares pools of equal size. {'. '.join(said)}"

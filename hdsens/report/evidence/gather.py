@@ -16,6 +16,7 @@ from hdsens.analysis import (
     steps_to_target_table,
     tunability_curve,
 )
+from hdsens.analysis.claims.catalogue import findings_at_settings
 from hdsens.analysis.measures.common_levels import over_common_levels
 from hdsens.analysis.measures.seed_pairs import seed_pairs
 from hdsens.analysis.panel.families import Family, families_of_study
@@ -82,7 +83,7 @@ def _tested(
 ) -> tuple[Mapping[str, Any], ...]:
     if isinstance(judged, str):
         return tuple(settings[:1])
-    rows = judged.parts[judged.parts["primary"] & (judged.parts["part"] != "C4")]  # C4 has no level
+    rows = findings_at_settings(judged.parts[judged.parts["primary"]])
     return tuple(s for s in settings if len(family_points(rows, family, s))) or tuple(settings[:1])
 
 

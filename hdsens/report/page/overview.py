@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hdsens.analysis import join_cells, verdict
+from hdsens.analysis.claims.catalogue import CLAIMS
 from hdsens.analysis.panel.families import families_of_study
 from hdsens.errors import InputError
 from hdsens.report.page.strip import MARKS, Mark, Strip
@@ -16,12 +17,10 @@ from hdsens.report.words.answer import Answer
 from hdsens.store import Results
 from hdsens.text import count
 
-PARTS = ("C1", "C2", "C3", "C4")
-
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the summary: a family of a study, its answer, and the marks of C1 to C4.
+    """A row of the summary: a family of a study, its answer, and a mark for each claim.
 
     The marks are those at the setting that was fixed beforehand, else how many settings have which.
     """
@@ -48,7 +47,7 @@ def _lines(view: ResultView) -> list[Line]:
         Line(*start, family.title, _said(family.answer), _marks(family.strips))
         for family in view.families
     ]
-    return lines or [Line(*start, "", view.how_far or "", ("",) * len(PARTS))]
+    return lines or [Line(*start, "", view.how_far or "", ("",) * len(CLAIMS))]
 
 
 def _said(found: Answer) -> str:
@@ -57,8 +56,8 @@ def _said(found: Answer) -> str:
 
 def _marks(strips: Sequence[Strip]) -> tuple[str, ...]:
     said = []
-    for part in PARTS:
-        rows = [(strip, row[1]) for strip in strips for row in strip.rows if row[0][:2] == part]
+    for claim in CLAIMS:
+        rows = [(strip, row[1]) for strip in strips for row in strip.rows if row[0] is claim]
         said.append(" ".join(_written(strip, marks) for strip, marks in rows))
     return tuple(said)
 
@@ -98,9 +97,9 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
 
 
 JOINT = {
-    "supported": "Yes, over {}: every part of the claim on {} holds on every task",
-    "refuted": "No, over {}: some part of the claim on {} is refuted",
-    "inconclusive": "Not settled over {}: not every part of the claim on {} could be shown",
+    "supported": "Yes, over {}: every claim about {} holds on every task",
+    "refuted": "No, over {}: some claim about {} is refuted",
+    "inconclusive": "Not settled over {}: not every claim about {} could be shown",
 }
 
 
@@ -109,6 +108,6 @@ def _sentence(row: pd.Series) -> str:
     n, refuted = int(row["n_settings"]), int(row["n_settings_refuted"])
     ladder = f"{refuted} of {count(n, 'setting')} tried {'is' if refuted == 1 else 'are'} refuted"
     if not row["tested"]:
-        return f"Exploratory, over {tasks}: of {row['arm']}, {ladder} in some part."
+        return f"Exploratory, over {tasks}: of {row['arm']}, {ladder} in some claim."
     said = JOINT[str(row["verdict"])].format(tasks, row["arm"])
-    return f"{said}, at the setting fixed beforehand; {ladder} in some part."
+    return f"{said}, at the setting fixed beforehand; {ladder} in some claim."

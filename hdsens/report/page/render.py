@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from hdsens.analysis.claims.catalogue import CLAIMS
 from hdsens.analysis.measures.comparison import compare
 from hdsens.report.page.changes import change_view
 from hdsens.report.page.overview import joint_sentences, summary
@@ -49,7 +50,8 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
     joint = joint_sentences(results) if len(results) > 1 else []
     return environment.get_template("page.html.j2").render(
         views=views,
-        first_reading=next((one for one in views if one.criteria), views[0]),
+        first_reading=next((one for one in views if one.rules), views[0]),
+        claims=CLAIMS,
         joint=joint,
         question=question(*(one.study for one in results)),
         lines=summary(views) if len(views) > 1 else (),

@@ -1,4 +1,4 @@
-"""The verdict as the page says it: a sentence, marks for each part, and the numbers behind."""
+"""The verdict as the page says it: marks for each claim, and the numbers behind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hdsens.analysis import Verdict
+from hdsens.analysis.claims.catalogue import (
+    CLAIMS,
+    claim_named,
+    findings_at_settings,
+    findings_on,
+)
+from hdsens.analysis.claims.claim import Claim
 from hdsens.analysis.panel.factors import factors_between
 from hdsens.report.evidence.arm_settings import ArmSetting, settings_of_arm
 from hdsens.text import interval, percent
@@ -18,7 +25,7 @@ MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 @dataclass(frozen=True)
 class Mark:
-    """One part's verdict at one setting: how it is drawn, and in words."""
+    """A finding: how it is drawn, and in words."""
 
     sign: str
     verdict: str
@@ -27,7 +34,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Strip:
-    """Verdicts of a compared arm: claims down, its settings across.
+    """Findings on a compared arm: claims down, its settings across.
 
     `at` are the levels of other factors in words; `across` is the factor that the columns are
     levels of, empty where they are none; `settings` name the columns, `tested` those that were
@@ -42,10 +49,10 @@ class Strip:
     across: str
     settings: tuple[str, ...]
     tested: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Mark | None, ...]], ...]
+    rows: tuple[tuple[Claim, tuple[Mark | None, ...]], ...]
 
     @property
-    def counts(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def counts(self) -> tuple[tuple[Claim, tuple[int, ...]], ...]:
         """Claims with how many settings have each mark, where there are too many to show."""
         if len(self.settings) <= MOST_COLUMNS:
             return ()
@@ -56,18 +63,17 @@ class Strip:
 
 
 def strip(found: Verdict, arm: str, at: str = "", *, whole: bool = True) -> Strip | None:
-    """Marks of one arm, from parts at one setting of the factors besides hypergrad_lr.
+    """Marks of one arm, from findings at one setting of the factors besides hypergrad_lr.
 
-    `whole`: with C4, which is about the arm as a whole and stands in one of its strips only.
+    `whole`: with what is about the arm as a whole, which stands in one of its strips only.
     """
-    rows = found.parts[(found.parts["arm"] == arm) & (whole | (found.parts["part"] != "C4"))]
+    rows = found.parts if whole else findings_at_settings(found.parts)
+    rows = rows[rows["arm"] == arm]
     if not len(rows):
         return None
     factors = factors_between(rows, "baseline", "primary")
-    by_level = rows[rows["part"] != "C4"]
-    settings = [*settings_of_arm(by_level, arm, "compared", factors)]
-    names = [setting.label for setting, _ in settings]
-    claims = rows.drop_duplicates("part").sort_values("part")
+    settings = [*settings_of_arm(findings_at_settings(rows), arm, "compared", factors)]
+    by_claim = [(claim, findings_on(claim, rows)) for claim in CLAIMS]
     joint = found.joint[(found.joint["arm"] == arm) & found.joint["tested"]]
     return Strip(
         arm,
@@ -75,11 +81,12 @@ def strip(found: Verdict, arm: str, at: str = "", *, whole: bool = True) -> Stri
         found.label,
         str(joint["verdict"].iloc[0]) if len(joint) else None,
         _across([setting for setting, _ in settings]),
-        tuple(names),
+        tuple(setting.label for setting, _ in settings),
         tuple(setting.label for setting, own in settings if own["primary"].any()),
         tuple(
-            (f"{name} {claim}", _marks(rows[rows["part"] == name], [own for _, own in settings]))
-            for name, claim in zip(claims["part"], claims["claim"], strict=True)
+            (claim, _marks(own, [at_setting for _, at_setting in settings]))
+            for claim, own in by_claim
+            if len(own)
         ),
     )
 
@@ -93,8 +100,8 @@ def _across(settings: Sequence[ArmSetting]) -> str:
 
 
 def _marks(rows: pd.DataFrame, settings: Sequence[pd.DataFrame]) -> tuple[Mark | None, ...]:
-    """A mark a setting, from the part's rows among those of each setting; C4 has one in all."""
-    if (rows["part"] == "C4").all():
+    """One mark a setting; a claim about the arm as a whole has one in all."""
+    if not len(findings_at_settings(rows)):
         return (_mark(rows.iloc[0]),)
     found = (rows[rows.index.isin(own.index)] for own in settings)
     return tuple(_mark(own.iloc[0]) if len(own) else None for own in found)
@@ -104,10 +111,6 @@ def _mark(row: pd.Series) -> Mark:
     bounds = interval(row["effect"], row["lower"], row["upper"])
     sure = f" ({percent(row['confidence'])}%)" if bounds.endswith("]") else ""
     evidence = f"{bounds}{sure}; {row['decided_by']}"
-    side = f"; only {row['side']} the baseline's best lr" if one_sided(row) else ""
-    return Mark(MARKS[row["verdict"]], row["verdict"], evidence + side)
-
-
-def one_sided(row: pd.Series) -> bool:
-    """Whether C1 holds on one side of the baseline's best lr only."""
-    return row["verdict"] == "supported" and row["side"] in ("below", "above")
+    sides = [row["side"]] if row["verdict"] == "supported" else []
+    only = claim_named(row["part"]).holds_only(sides, row["baseline"])
+    return Mark(MARKS[row["verdict"]], row["verdict"], f"{evidence}; {only}" if only else evidence)

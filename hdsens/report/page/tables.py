@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from hdsens.analysis.claims.catalogue import CLAIMS
 from hdsens.text import interval, level, number, percent, share
 
 MAX_ROWS = 400
 
+_CHECKS = "; ".join(f"{claim.name}: {claim.check}" for claim in CLAIMS if claim.check)
 COLUMNS = {
     "regret_mean": ("mean regret", "0 = as good as the family's best, 1 = as bad as untrained"),
     "regret_below": ("below best lr", "mean regret over levels below the base arm's best lr"),
@@ -30,11 +32,11 @@ COLUMNS = {
     "loss_high": ("highest", "loss of the worst seed, nats"),
     "effect": ("effect", "in units of regret; the interval that decides"),
     "quantity": ("what was measured", "r is regret, R its mean over the nonzero lr"),
-    "side": ("side", "C1 on its own below, above or on both sides of the baseline's best lr"),
-    "confidence": ("confidence", "of the interval that decides, and of G's"),
+    "side": ("side", "side of the baseline's best lr on which the claim holds by itself"),
+    "confidence": ("confidence", "of the interval that decides"),
     "threshold": ("rule", ""),
     "held_back": ("held back", "why it is not called supported though its intervals allow it"),
-    "check_effect": ("second condition", "C1: G; C2: share diverged, each bound one-sided 95%"),
+    "check_effect": ("second condition", _CHECKS),
     "p_refuted": ("p against", "smallest adjusted p-value of the opposite"),
     "decided_by": ("decided by", ""),
     "before": ("before", "mean loss of the earlier results, nats"),

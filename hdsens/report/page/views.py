@@ -9,7 +9,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from hdsens.analysis import Accounting, Verdict, accounting
-from hdsens.analysis.claims.rules import Criterion, criteria
+from hdsens.analysis.claims.catalogue import rules
+from hdsens.analysis.claims.claim import Rule
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.canvas import style
 from hdsens.report.drawing.drawings import at, curve_drawings, heatmap_drawings, path_drawings
@@ -76,7 +77,7 @@ class ResultView:
     families: tuple[FamilyView, ...]
     metric: str
     label: str
-    criteria: tuple[Criterion, ...]
+    rules: tuple[Rule, ...]
     restrictions: tuple[str, ...]
     runs: tuple[tuple[tuple[str, str], ...], ...]
     data: Markup
@@ -105,7 +106,7 @@ def view(results: Results, key: str) -> ResultView:
         families=_family_views(evidence, key) if evidence else (),
         metric=METRICS[evidence.metric] if evidence else "",
         label=judged.label if isinstance(judged, Verdict) else "",
-        criteria=criteria(study.protocol) if isinstance(judged, Verdict) else (),
+        rules=rules(study.protocol) if isinstance(judged, Verdict) else (),
         restrictions=_restrictions(evidence) if evidence else (),
         runs=tuple(run_rows(run, study) for run in results.runs),
         data=closer_data(results, evidence.points) if evidence else Markup(""),
@@ -184,7 +185,7 @@ def _strips(evidence: Evidence, family: Family) -> tuple[Strip, ...]:
 
 
 def _parts(evidence: Evidence, family: Family) -> Table:
-    """The verdict's parts with what decided them."""
+    """The findings on a family with what decided them."""
     if isinstance(evidence.judged, str):
         return table(pd.DataFrame(), (), ())
     rows = family_points(evidence.judged.parts, family)

@@ -9,6 +9,14 @@ from typing import Any
 import pandas as pd
 
 from hdsens.analysis import Verdict
+from hdsens.analysis.claims.catalogue import (
+    ABOUT_SETTINGS,
+    CLAIMS,
+    claim_named,
+    findings_at_settings,
+    findings_on,
+)
+from hdsens.analysis.claims.claim import PARTLY
 from hdsens.analysis.panel.factors import factors_between
 from hdsens.analysis.panel.families import Family
 from hdsens.text import count, interval, join, level, percent
@@ -16,12 +24,7 @@ from hdsens.text import count, interval, join, level, percent
 FEWEST_SEEDS = 3  # two give intervals that are a dozen standard errors wide
 FEW_SEEDS = 5
 START = {"supported": "Yes", "refuted": "No", "inconclusive": "Not settled"}
-SAYING = {  # part -> what an arm does where it is supported (and is asked where open), refuted
-    "C1": ("depends much less on lr than {}", "does not depend much less on lr than {}"),
-    "C2": ("works from lr = 0", "does not work from lr = 0"),
-    "C3": ("is never worse than {}", "is worse than {} at some lr"),
-    "C4": ("is no harder to tune", "is harder to tune"),
-}
+LEADING = CLAIMS[0]  # what the answer is about where no setting was fixed beforehand
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _of_arm(arm: str, base: str, judged: Verdict | str) -> list[str]:
     if len(tested):
         joint = judged.joint.set_index("arm").loc[arm]
         return [confirmed(arm, base, str(joint["verdict"]), tested)]
-    first = parts[parts["part"] == "C1"]
+    first = findings_on(LEADING, parts)
     if not len(first):
         return []
     varied = [f for f in _factors(first) if first[f].notna().any()]
@@ -82,21 +85,16 @@ def _of_arm(arm: str, base: str, judged: Verdict | str) -> list[str]:
 
 
 def confirmed(arm: str, base: str, outcome: str, tested: pd.DataFrame) -> str:
-    """The verdict at the setting that was fixed beforehand, part by part; counts over several."""
+    """The verdict at the setting that was fixed beforehand, by claim; counts over several."""
     settings = [_words(setting) for setting in _tested_settings(tested)]
     if len(settings) > 1:
         return _over_several(arm, base, outcome, tested, settings)
-    found = dict(zip(tested["part"], tested["verdict"], strict=True))
-    side = only_on(tested, base)
-    holds, fails, open_ = (
-        [
-            SAYING[part][kind == "refuted"].format(base)
-            + (side if (part, kind) == ("C1", "supported") else "")
-            for part in found
-            if found[part] == kind
-        ]
-        for kind in ("supported", "refuted", "inconclusive")
-    )
+    said_of: dict[str, list[str]] = {kind: [] for kind in START}
+    for _, row in tested.iterrows():
+        kind, claim = row["verdict"], claim_named(row["part"])
+        rows = findings_on(claim, tested)
+        said_of[kind].append(claim.says(kind, base) + only_on(rows, base))
+    holds, fails, open_ = said_of.values()
     where = f" at {settings[0]}, fixed beforehand," if any(settings) else ""
     said = [f"{join(holds)}"] if holds else []
     said += [f"{'but ' if holds else ''}{join(fails)}"] if fails else []
@@ -111,23 +109,26 @@ def _over_several(
     arm: str, base: str, outcome: str, tested: pd.DataFrame, settings: Sequence[str]
 ) -> str:
     said = []
-    for part, rows in tested.groupby("part"):
+    for name, rows in tested.groupby("part"):
         counts = rows["verdict"].value_counts()
         kinds = join([f"{kind} {_times(counts[kind])}" for kind in START if kind in counts])
         side = only_on(rows, base)
         held = side.replace("(", "(where it holds, ") if side else ""
-        said.append(f"“{SAYING[str(part)][0].format(base)}” is {kinds}{held}")
+        said.append(f"“{claim_named(str(name)).says('supported', base)}” is {kinds}{held}")
     where = f"{len(settings)} settings fixed beforehand ({'; '.join(settings)})"
     return f"{START[outcome]}: {arm} was tested at {where}: {', '.join(said)}."
 
 
-def only_on(rows: pd.DataFrame, baseline: str) -> str:
-    """Where C1 holds on one side of the baseline's best lr only: which, else no words."""
-    held = rows.loc[(rows["part"] == "C1") & (rows["verdict"] == "supported"), "side"]
-    one_sided = held[held.isin(["below", "above"])]
+def only_on(rows: pd.DataFrame, baseline: str | None) -> str:
+    """Say where a claim holds on one side of the baseline's best lr alone; else no words.
+
+    `rows` are findings on one claim.
+    """
+    held = rows.loc[rows["verdict"] == "supported", "side"]
+    one_sided = held[held.isin(PARTLY)]
     if not len(one_sided):
         return ""
-    where = f"only for lr {' or '.join(sorted(set(one_sided)))} {baseline}'s best"
+    where = claim_named(rows["part"].iloc[0]).holds_only(one_sided, baseline)
     often = "" if len(one_sided) == len(held) else f"{_times(len(one_sided))} "
     return f" ({often}{where})"
 
@@ -141,8 +142,8 @@ def _factors(parts: pd.DataFrame) -> list[str]:
 
 
 def _tested_settings(tested: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """Levels of the arm's factors at each setting that was tested; C4 has none."""
-    levels = tested.loc[tested["part"] != "C4", _factors(tested)].drop_duplicates()
+    """Levels of the arm's own factors at each setting that was tested."""
+    levels = findings_at_settings(tested)[_factors(tested)].drop_duplicates()
     return [{str(k): v for k, v in row.dropna().items()} for _, row in levels.iterrows()]
 
 
@@ -151,20 +152,20 @@ def _words(setting: Mapping[str, Any]) -> str:
 
 
 def _explored(arm: str, base: str, first: pd.DataFrame, noun: str) -> str:
-    """What C1 came to over the settings of an arm; `noun` is what they are called."""
+    """What the leading claim came to over the settings of an arm, which are called `noun`."""
     n = len(first)
     counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
-    than = f"depends much less on lr than {base}"
+    holds, fails = (LEADING.says(kind, base) for kind in ("supported", "refuted"))
     side = only_on(first, base)
     if counts["supported"] == n:
-        return f"Yes: {arm} {than}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
+        return f"Yes: {arm} {holds}{side}{f' at each of {n} {noun}' if n > 1 else ''}."
     if counts["refuted"] == n > 1:
-        return f"No: at none of {n} {noun} does {arm} {than.replace('depends', 'depend')}."
+        return f"No: {arm} {fails} at any of {n} {noun}."
     if counts["refuted"] == n:
-        return f"No: {arm} does not {than.replace('depends', 'depend')}."
+        return f"No: {arm} {fails}."
     if counts["inconclusive"] == n:
         each = f" at each of {n} {noun}" if n > 1 else ""
-        return f"Not settled: whether {arm} {than} is open{each}."
+        return f"Not settled: whether {arm} {holds} is open{each}."
     rest = [
         words
         for kind, words in (
@@ -174,16 +175,17 @@ def _explored(arm: str, base: str, first: pd.DataFrame, noun: str) -> str:
         if counts[kind]
     ]
     if not counts["supported"]:
-        return f"Not shown: {arm} {than} at none of {n} {noun}; {join(rest)}."
-    return f"Partly: {arm} {than}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
+        return f"Not shown: {arm} {holds} at none of {n} {noun}; {join(rest)}."
+    return f"Partly: {arm} {holds}{side} at {counts['supported']} of {n} {noun}; {join(rest)}."
 
 
 def windows(judged: Verdict | str, family: Family) -> list[str]:
-    """Where C1, C2 and C3 are supported together, a sentence an arm; descriptive."""
+    """Where all claims about a setting are supported together, a sentence an arm; descriptive."""
     if isinstance(judged, str) or not len(judged.window):
         return []
+    names = join([claim.name for claim in ABOUT_SETTINGS])
     return [
-        f"{arm}: C1, C2 and C3 are supported together at {_levels(row['supported'])}."
+        f"{arm}: {names} are supported together at {_levels(row['supported'])}."
         for arm in family.compared
         for _, row in judged.window[judged.window["arm"] == arm].head(1).iterrows()
     ]
