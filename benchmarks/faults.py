@@ -52,7 +52,8 @@ hypergrad_lr = [1e-4, 1e-2]
 """
 CELLS_PER_SEED = 18
 NOT_COMPARED = ["wall_s", "finished_at", "pack_size"]
-ENDS = "hdsens: "
+KILLED = "a worker was killed"
+"""What a driver that is fed prints on standard error for each one."""
 
 
 @dataclass
@@ -77,16 +78,23 @@ class Campaign:
 
     def start(self, executor: str, out: Path | None = None, study: str = "study.toml") -> Run:
         """A driver in a process of its own."""
-        more = ("--path", self.path, "--checkpoint-every", str(self.checkpoint_every_s))
-        return Run(self.folder, executor, out or self.out, study, more)
+        out = out or self.out
+        command = ["-c", "from hdsens.cli import main; main()", "run", study, "--out", str(out)]
+        command += ["--executor", executor, "--pack-size", "6", "--max-failures", "20"]
+        command += ["--path", self.path, "--checkpoint-every", str(self.checkpoint_every_s)]
+        return Run(self.folder, out, command)
 
-    def note(self, run: Run, fault: str, allowed: tuple[int, ...]) -> None:
-        """Wait for a run to end; it must, with one of the exit statuses and no traceback."""
+    def note(self, run: Run, fault: str, allowed: tuple[int, ...]) -> str:
+        """Wait for a run to end; it must, with one of the exit statuses and no traceback.
+
+        What it printed on standard error comes back.
+        """
         began = time.monotonic()
         status, err = run.end()
         self.slowest[fault] = max(self.slowest[fault], round(time.monotonic() - began))
         if status not in allowed or "Traceback" in err:
             self.wrong.append(f"{fault}: exit status {status}: {err[-800:]}")
+        return err
 
     def kill(self, what: str) -> bool:
         """Kill something of a run once it trains; False where the study was done before."""
@@ -110,18 +118,13 @@ class Campaign:
 
 
 class Run:
-    """A `hdsens run` in a process of its own."""
+    """A driver in a process of its own: Python with these arguments, writing to `out`."""
 
-    def __init__(
-        self, folder: Path, executor: str, out: Path, study: str, more: Sequence[str]
-    ) -> None:
-        code = "from hdsens.cli import main; main()"
-        command = [sys.executable, "-c", code, "run", study, "--out", str(out)]
-        command += ["--executor", executor, "--pack-size", "6", "--max-failures", "20"]
+    def __init__(self, folder: Path, out: Path, arguments: Sequence[str]) -> None:
         self._out, self._err = out, tempfile.TemporaryFile("w+")  # noqa: SIM115 # as the process lives
         env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         self._process = subprocess.Popen(
-            [*command, *more], cwd=folder, stdout=subprocess.DEVNULL,
+            [sys.executable, *arguments], cwd=folder, stdout=subprocess.DEVNULL,
             stderr=self._err, start_new_session=True, env=env,
         )  # fmt: skip
 
@@ -160,15 +163,20 @@ class Run:
 
     def kill_worker(self, rng: random.Random) -> bool:
         """SIGKILL one of the processes that train."""
-        workers = [
-            pid
-            for pid, command in descendants(self._process.pid)
-            if command.startswith("ray::") and "Trainable" in command
-        ]
-        return bool(workers) and _signal(rng.choice(workers), signal.SIGKILL)
+        return kill_worker(self._process.pid, rng)
 
     def interrupt(self) -> None:
         _signal(self._process.pid, signal.SIGINT)
+
+
+def kill_worker(driver: int, rng: random.Random) -> bool:
+    """SIGKILL one of the processes that train for a driver; False where none does."""
+    workers = [
+        pid
+        for pid, command in descendants(driver)
+        if command.startswith("ray::") and "Trainable" in command
+    ]
+    return bool(workers) and _signal(rng.choice(workers), signal.SIGKILL)
 
 
 def _signal(pid: int, number: int) -> bool:
@@ -265,6 +273,30 @@ def read_only(campaign: Campaign) -> None:
         subprocess.run(["umount", str(out)], check=True)
 
 
+def fed(campaign: Campaign, packs: int) -> tuple[int, int, int]:
+    """Packs submitted one by one while workers are killed, and the driver once; as `compare`."""
+    out, alone = (campaign.folder / name for name in ("fed", "alone-fed"))
+
+    def start(executor: str, out: Path) -> Run:
+        command = ["-m", "benchmarks.launch", "--feed", str(out), "--packs", str(packs)]
+        more = [] if executor == "inline" else ["--kill-every", "7"]
+        return Run(Path.cwd(), out, [*command, "--executor", executor, *more])
+
+    run = start("ray", out)
+    if run.wait_for_progress() and run.kill("driver"):
+        campaign.faults["feeding driver killed"] += 1
+    campaign.note(run, "feeding driver killed", (-signal.SIGKILL, 0))
+    err = campaign.note(start("ray", out), "workers killed while fed", (0,))
+    campaign.faults["workers killed while fed"] += err.count(KILLED)
+    campaign.note(start("inline", alone), "undisturbed", (0,))
+    cells, whole = (read_cells(folder, all=True) for folder in (out, alone))
+    ids = [frame["cell_id"] for frame in (cells, whole)]
+    columns = cells.columns.difference(NOT_COMPARED)
+    if not cells[columns].equals(whole[columns]):
+        campaign.wrong.append("fed: cells differ from those of an undisturbed feed")
+    return packs, len(set(ids[1]) - set(ids[0])), len(ids[0]) - ids[0].nunique()
+
+
 def mounted(arguments: list[str], folder: Path) -> bool:
     folder.mkdir(exist_ok=True)
     if os.geteuid() != 0 or shutil.which("mount") is None:
@@ -320,7 +352,9 @@ def campaign(folder: Path, asked: argparse.Namespace) -> bool:
         for name in ("interrupted", "two0", "two1", "was_full")
         if (folder / name).exists()
     ]
-    counts = [compare(run, out, study) for out, study in stores]
+    counts = [(out.name, *compare(run, out, study)) for out, study in stores]
+    if asked.fed:
+        counts.append(("fed", *fed(run, asked.fed)))
     print(f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, ray {ray.__version__}")
     print(f"{asked.seeds * CELLS_PER_SEED} cells, path {asked.path}, seed {asked.seed}", end=", ")
@@ -329,9 +363,9 @@ def campaign(folder: Path, asked: argparse.Namespace) -> bool:
     for fault, count in run.faults.items():
         print(f"| {fault} | {count} | {run.slowest.get(fault, 0)} s |")
     print("\n| store | cells expected | lost | doubled |\n|---|---|---|---|")
-    for (out, _), (expected, lost, doubled) in zip(stores, counts, strict=True):
-        print(f"| {out.name} | {expected} | {lost} | {doubled} |")
-    lost, doubled = (sum(count[i] for count in counts) for i in (1, 2))
+    for name, expected, lost, doubled in counts:
+        print(f"| {name} | {expected} | {lost} | {doubled} |")
+    lost, doubled = (sum(row[i] for row in counts) for i in (2, 3))
     print(
         f"\nfaults injected {sum(run.faults.values())}, cells lost {lost}, doubled {doubled}, ",
         end="",
@@ -350,6 +384,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=28, help=f"times {CELLS_PER_SEED} cells")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--moments", type=int, default=10, help="of Ctrl-C; 0: only kills")
+    parser.add_argument("--fed", type=int, default=200, help="packs fed one by one; 0: none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--path", default="plain", help="plain or fused")
     parser.add_argument("--checkpoint-every", type=float, default=1.0, help="seconds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,12 @@ import click
 
 from hdsens.errors import InputError
 from hdsens.launch.changes import explain_changes
-from hdsens.launch.executor import Executor
-from hdsens.launch.inline import inline_executor
+from hdsens.launch.executor import Means
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.notes import notes, notes_on_plan
+from hdsens.launch.opening import EXECUTORS, open_executor
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
-from hdsens.launch.ray.address import prepare
 from hdsens.launch.resources import Resources, Safeguards
 from hdsens.launch.work import unwritable
 from hdsens.store import Location, Status, Store, as_location, read_results
@@ -30,7 +29,6 @@ from hdsens.training.choosing.choice import check_path
 from hdsens.training.environment import resolve_device
 from hdsens.training.examples import forget_examples
 
-EXECUTORS = ("ray", "inline")
 COMPACT_ABOVE = 300
 """Parts; a run that leaves more compacts them."""
 
@@ -104,17 +102,21 @@ def run(
         fetch_data(study)
     with _stopping_at_faults(store), Interrupts() as interrupts:
         if missing:
-            with _open(executor, resources, address, safeguards, interrupts) as opened:
+            means = Means(study, store, resources, safeguards, interrupts, address)
+            with open_executor(executor, means) as opened:
                 planned = store.planned()
                 fresh = [cell for cell in missing if cell.cell_id not in planned]
-                arranged = opened.arrange(study, fresh, pack_size, wish) if fresh else ()
+                arranged = opened.arrange(fresh, pack_size, wish) if fresh else ()
                 store.begin(study, train_size)
                 store.write_run(provenance(executor, resources, study))
                 kept = store.plan([cell for cell in missing if cell.cell_id in planned], ())
                 packs = store.plan(missing, arranged)
                 doubts = (*doubts, *notes_on_plan(study, kept, pack_size, wish))
                 with CellProgress(study.name, store.status(cells), len(missing)) as progress:
-                    opened.train(study, store, packs, progress)
+                    for pack in packs:
+                        opened.submit(pack)
+                    for _ in opened.finished(progress.show):
+                        pass
         changed = bool(missing) or not store.holds(study)
         if changed and not missing:
             store.begin(study, train_size)
@@ -164,24 +166,9 @@ def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if found.get(cell.cell_id, "failed") == "failed"]
 
 
-def _open(
-    executor: str,
-    resources: Resources,
-    address: str | None,
-    safeguards: Safeguards,
-    interrupts: Interrupts,
-) -> AbstractContextManager[Executor]:
-    if executor == "inline":
-        return inline_executor(resources, safeguards, interrupts)
-    prepare(address)
-    from hdsens.launch.ray.tune import ray_executor  # seconds to import
-
-    return ray_executor(resources, address, safeguards, interrupts)
-
-
 def _check(executor: str, address: str | None, resources: Resources, pack_size: int | None) -> None:
     if executor not in EXECUTORS:
-        raise InputError("--executor", "must be ray or inline", executor)
+        raise InputError("--executor", f"must be {' or '.join(EXECUTORS)}", executor)
     if executor == "inline" and address is not None:
         raise InputError(
             "--address", "must go with --executor ray", address, "leave one of them out"

@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hdsens.launch.executor import Executor
-from hdsens.launch.interrupts import Interrupts
-from hdsens.launch.progress import CellProgress
-from hdsens.launch.resources import Resources, Safeguards
-from hdsens.launch.work import PackWork
-from hdsens.store import Store
-from hdsens.study import Study
+from hdsens.launch.executor import Executor, FinishedPack, Means, Show
+from hdsens.launch.work import Workbench
 from hdsens.study.cells import Cell
 from hdsens.study.packs import Pack
 from hdsens.training.choosing.choice import PathWish, choose_packs
 
+LOOK_EVERY_S = 0.25
+"""Seconds of training between two looks at signals."""
+
 
 @contextmanager
-def inline_executor(
-    resources: Resources, safeguards: Safeguards, interrupts: Interrupts
-) -> Iterator[Executor]:
-    """Give what trains packs here; an interrupted pack's finished cells are kept."""
+def inline_executor(means: Means) -> Iterator[Executor]:
+    """Trains here, while somebody waits for `finished`; an interrupted pack's cells are kept."""
+    yield InlineExecutor(means)
 
-    def train(study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress) -> None:
-        ended: Counter[str] = Counter()
-        for pack in packs:
-            work = PackWork(study, store, pack, resources, safeguards)
+
+class InlineExecutor(Executor):
+    """Trains the packs in the order in which they were submitted."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._bench = Workbench(means.study, means.store, means.resources, means.safeguards)
+        self._waiting: deque[Pack] = deque()
+        self._ended: Counter[str] = Counter()
+
+    def arrange(self, cells: Sequence[Cell], size: int | None, wish: PathWish) -> tuple[Pack, ...]:
+        """Measured in this process."""
+        study, resources = self._means.study, self._means.resources
+        return choose_packs(study, cells, resources.device, resources.cpus_per_pack, size, wish)
+
+    def submit(self, pack: Pack) -> None:
+        """It trains once `finished` comes to it."""
+        self._waiting.append(pack)
+
+    def finished(self, show: Show = lambda ended: None) -> Iterator[FinishedPack]:
+        """Train what waits."""
+        while self._waiting:
+            pack = self._waiting.popleft()
+            yield FinishedPack(pack, self._train(pack, show))
+
+    def _train(self, pack: Pack, show: Show) -> Counter[str]:
+        """How many cells ended, by outcome; a signal is answered between two steps."""
+        before, interrupts = self._ended.copy(), self._means.interrupts
+        with interrupts.held():
+            work = self._bench.begin(pack)
             try:
-                for record in work:
-                    ended[record.outcome] += 1
-                    progress.show(ended)
+                while not (work.is_over or interrupts.asked):
+                    self._ended += work.advance(LOOK_EVERY_S)
+                    show(self._ended)
             finally:
-                with interrupts.held():
-                    work.commit()
-
-    def arrange(
-        study: Study, cells: Sequence[Cell], size: int | None, path: PathWish
-    ) -> tuple[Pack, ...]:
-        return choose_packs(study, cells, resources.device, resources.cpus_per_pack, size, path)
-
-    yield Executor(arrange, train)
+                work.close()
+        return self._ended - before

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 import torch
 
 from hdsens.errors import StoppedError
 from hdsens.launch.resources import Resources, Safeguards
-from hdsens.records import CellRecord, Snapshot
 from hdsens.store import Store
 from hdsens.store.checkpoints import delete_checkpoint, find_checkpoint, write_checkpoint
 from hdsens.study import Study
@@ -23,49 +25,110 @@ PAUSES_S = (0.5, 2.0, 5.0)
 VERSIONS = {"hdsens": __version__, "torch": torch.__version__}
 """A checkpoint of others would go on, but not to the same numbers."""
 
+_log = logging.getLogger(__name__)
 
-class PackWork:
-    """Trains a pack and commits it; iterate to train, one record as each cell is ready.
 
-    It goes on from a checkpoint that holds some of its cells, and leaves one at intervals. A pack
-    that a rival run has committed meanwhile is not trained again.
+class Workbench:
+    """Where the packs of a study train; what they have in common is loaded and measured once.
 
     Args:
-        study: the study that the pack is of.
-        store: where its results go.
-        pack: what to train.
-        resources: where and on how much.
+        study: the study that the packs are of.
+        store: where their results go.
+        resources: where and on how much a pack trains.
         safeguards: how often to leave a checkpoint.
     """
 
     def __init__(
-        self, study: Study, store: Store, pack: Pack, resources: Resources, safeguards: Safeguards
+        self, study: Study, store: Store, resources: Resources, safeguards: Safeguards
     ) -> None:
-        self._study, self._store = study, store
-        self._ids = [cell.cell_id for cell in pack.cells]
-        every_s = safeguards.checkpoint_every_s
-        done = store.committed(pack.cells)
-        self._training = PackTraining(
-            study,
+        self.study, self.store = study, store
+        self.resources, self.safeguards = resources, safeguards
+        self._latest: PackTraining | None = None
+
+    def begin(self, pack: Pack) -> PackWork:
+        """The pack, ready to train.
+
+        It goes on from a checkpoint that holds some of its cells. A pack that a rival run has
+        committed meanwhile is over.
+        """
+        done = self.store.committed(pack.cells)
+        ids = [cell.cell_id for cell in pack.cells]
+        training = PackTraining(
+            self.study,
             () if done else pack.cells,
-            resources.device,
-            resources.cpus_per_pack,
+            self.resources.device,
+            self.resources.cpus_per_pack,
             pack.path,
-            snapshot=None if done else find_checkpoint(store.place, self._ids, VERSIONS),
-            keep=self._keep if every_s > 0 else None,
-            keep_every_s=every_s,
+            snapshot=None if done else find_checkpoint(self.store.place, ids, VERSIONS),
+            job=self._latest.job if self._latest else None,
         )
+        self._latest = training
+        return PackWork(self, ids, training)
+
+
+class PackWork:
+    """A pack on its way into the store: owns when it trains, checkpoints and commits.
+
+    Args:
+        bench: where it trains.
+        cell_ids: of the pack, also where none is to train.
+        training: of its cells.
+    """
+
+    def __init__(self, bench: Workbench, cell_ids: Sequence[str], training: PackTraining) -> None:
+        self._study, self._store = bench.study, bench.store
+        self._ids, self._training = cell_ids, training
+        self._every_s = bench.safeguards.checkpoint_every_s or math.inf
+        self._due = time.monotonic() + self._every_s
+        self._between_steps = False
         self._written = 0
 
-    def __iter__(self) -> Iterator[CellRecord]:
-        return iter(self._training)
+    @property
+    def is_over(self) -> bool:
+        """Whether every cell has ended."""
+        return not self._training.live
 
-    def by_steps(self) -> Generator[Sequence[CellRecord], None, None]:
-        """Train; as `PackTraining.by_steps`: closed between two steps it leaves a checkpoint."""
-        return self._training.by_steps()
+    def advance(self, seconds: float) -> Counter[str]:
+        """Train for so many seconds, at least one step; how many cells ended, by outcome.
 
-    def _keep(self, snapshot: Snapshot) -> None:
-        write_checkpoint(self._store.place, self._ids, snapshot, VERSIONS)
+        The last cell's end commits the pack.
+
+        Raises:
+            StoppedError: the store cannot be written.
+        """
+        until, ended = time.monotonic() + seconds, Counter[str]()
+        while not self.is_over:
+            self._between_steps = False
+            records = self._training.advance(min(until, self._due) - time.monotonic())
+            self._between_steps = True
+            ended.update(record.outcome for record in records)
+            now = time.monotonic()
+            if now >= self._due and not self.is_over:
+                self._leave_checkpoint()
+            if now >= until:
+                break
+        if self.is_over:
+            self.commit()
+        return ended
+
+    def close(self) -> None:
+        """Leave in the store what the pack has come to: finished cells, a checkpoint of the others.
+
+        There is none where training was interrupted inside a step, or with checkpoints turned off.
+        """
+        if self._between_steps and not self.is_over and self._every_s < math.inf:
+            self._leave_checkpoint()
+        self._between_steps = False
+        self.commit()
+
+    def _leave_checkpoint(self) -> None:
+        try:
+            snapshot = self._training.snapshot()
+            if snapshot is not None:
+                write_checkpoint(self._store.place, self._ids, snapshot, VERSIONS)
+        except Exception as error:  # a full disk, say: training is worth more than a checkpoint
+            _log.warning("a checkpoint was not written: %s: %s", type(error).__name__, error)
+        self._due = time.monotonic() + self._every_s
 
     def commit(self) -> None:
         """Write the cells that are ready; nothing happens where there is nothing new.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,18 +18,27 @@ from hdsens.study.packs import Path
 from hdsens.training.choosing.memory import out_of_memory
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused.run import in_turns, start_fused
+from hdsens.training.fused.run import FusedRun, in_turns, start_fused
 from hdsens.training.job import Job
-from hdsens.training.plain import train_by_steps
-from hdsens.training.resuming.snapshots import Keeper, ended_records, is_usable
+from hdsens.training.plain import PlainRun, start_plain
+from hdsens.training.resuming.snapshots import (
+    CannotKeepError,
+    complete_snapshot,
+    ended_records,
+    is_usable,
+)
+
+SLICE_S = 0.5
+"""Seconds of training between two looks, for who only wants the records."""
 
 _log = logging.getLogger(__name__)
 
 
 class PackTraining:
-    """The cells of a pack in training; iterate to train them, one record as each is ready.
+    """The cells of a pack in training; it trains while somebody calls `advance`, and only then.
 
     What stops all of them, such as data that cannot be read, makes the rest of the pack `failed`.
+    Iterating trains to the end and gives the records as cells end.
 
     Args:
         study: the study that the cells are of.
@@ -36,11 +47,10 @@ class PackTraining:
         threads: CPU threads; part of what makes two runs equal bit for bit.
         path: `fused` trains them together (in turns where they are many), `plain` one by one.
         snapshot: of these cells, or of more or fewer, to go on from; the rest start anew.
-        keep: called between two steps with a snapshot, before the next step is made.
-        keep_every_s: seconds between two such calls.
+        job: of an earlier pack of the study on the device, so that nothing is measured twice.
 
-    A snapshot holds parameters, buffers and the optimizer's state, so a cell whose optimizer's
-    state is more than tensors and JSON values has none. What a model keeps elsewhere is lost.
+    Attributes:
+        job: what the pack trains on, for a later one; None before the first step.
 
     Raises:
         InputError: the device is not there.
@@ -54,120 +64,163 @@ class PackTraining:
         threads: int = 1,
         path: Path = "plain",
         snapshot: Snapshot | None = None,
-        keep: Callable[[Snapshot], None] | None = None,
-        keep_every_s: float = 300.0,
+        job: Job | None = None,
     ) -> None:
+        self.job = job
         self._study = study
         self._cells = tuple(cells)
         self._device = resolve_device(device)
         self._threads = threads
         self._path = path
         self._snapshot = snapshot if snapshot and is_usable(snapshot, study, path) else None
+        self._seconds = self._snapshot.details["seconds"] if self._snapshot else 0.0
         self._ready: list[CellRecord] = []
-        before_s = self._snapshot.details["seconds"] if self._snapshot else 0.0
-        self._keeper = Keeper(study, self._ready, keep, keep_every_s, before_s)
+        self._turns: deque[_Turn] | None = None
+        self._run: FusedRun | PlainRun | None = None
+
+    @property
+    def live(self) -> tuple[Cell, ...]:
+        """The cells that train or wait for their turn, in the order of the pack."""
+        return _without(self._cells, self._ready)
+
+    def advance(self, seconds: float = 0.0) -> Sequence[CellRecord]:
+        """Train for so many seconds, at least one step; the records of cells that ended.
+
+        It returns between two steps. After an exception the cells that had ended are in `record`,
+        and the training must not be advanced any more.
+        """
+        started, before = time.monotonic(), len(self._ready)
+        try:
+            with training_environment(getattr(torch, self._study.task.dtype), self._threads):
+                while len(self._ready) < len(self._cells):
+                    self._step()
+                    if time.monotonic() - started >= seconds:
+                        break
+        finally:
+            self._seconds += time.monotonic() - started
+        return self._ready[before:]
 
     def __iter__(self) -> Iterator[CellRecord]:
-        for records in self.by_steps():
-            yield from records
+        while self.live:
+            yield from self.advance(SLICE_S)
 
-    def by_steps(self) -> Generator[Sequence[CellRecord], None, None]:
-        """Train; between two steps it yields the records that are ready, mostly none.
+    def snapshot(self) -> Snapshot | None:
+        """All that the live cells need to go on elsewhere, with the records of those that ended.
 
-        Closed there, it calls `keep` once more.
+        It holds parameters, buffers and the optimizer's state; what a model keeps elsewhere is
+        lost. None between two turns, where nothing is half done, and where an optimizer's state is
+        more than tensors and JSON values.
         """
+        if self._run is None:
+            return None
         try:
-            yield from self._train()
-        except Exception as error:  # a pack that cannot go on must not stop the others
-            ready = {record.cell.cell_id for record in self._ready}
-            failed = [failure(cell, error) for cell in self._cells if cell.cell_id not in ready]
-            self._ready += failed
-            yield failed
-
-    def _train(self) -> Iterator[Sequence[CellRecord]]:
-        task = self._study.task
-        with training_environment(getattr(torch, task.dtype), self._threads):
-            job = Job(self._study, load_examples(task, self._device), self._device)
-            for records in self._records(job):
-                self._ready += records  # before they are passed on: an interrupt may come then
-                yield records
-
-    def _records(self, job: Job) -> Iterator[Sequence[CellRecord]]:
-        snapshot, rest = self._snapshot, self._cells
-        if snapshot is not None:
-            ended = ended_records(snapshot, rest, job.initial_loss)
-            yield ended
-            rest = _without(rest, ended)
-        if self._path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
-            yield from train_by_steps(job, rest, self._keeper, snapshot)
-            return
-        kept = frozenset(snapshot.cell_ids if snapshot else ())
-        held = [cell for cell in rest if cell.cell_id in kept]
-        if held:
-            yield from _train_together(job, held, self._keeper, snapshot)
-        for turn in in_turns(job, [cell for cell in rest if cell.cell_id not in kept]):
-            yield from _train_together(job, turn, self._keeper, None)
+            taken = self._run.snapshot()
+        except CannotKeepError as reason:
+            _log.info("no snapshot: %s", reason)
+            return None
+        return complete_snapshot(taken, self._study, self._ready, self._seconds)
 
     def record(self) -> PackRecord:
-        """The records that are ready, in the order of the cells, with where and how long they ran.
+        """The records of the cells that ended, in the order of the pack, with where and how long.
 
         The seconds before an interruption count too.
         """
         order = {cell.cell_id: i for i, cell in enumerate(self._cells)}
         return PackRecord(
             cells=tuple(sorted(self._ready, key=lambda record: order[record.cell.cell_id])),
-            seconds=self._keeper.seconds,
+            seconds=self._seconds,
             device=_device_name(self._device),
             dtype=self._study.task.dtype,
             torch_version=torch.__version__,
         )
 
+    def _step(self) -> None:
+        try:
+            job = self.job = self.job or self._new_job()
+            if self._turns is None:
+                self._turns = self._first_turns(job)
+            if self._turns:
+                self._step_of(job, self._turns)
+        except Exception as error:  # a pack that cannot go on must not stop the others
+            self._ready += [failure(cell, error) for cell in self.live]
 
-def _train_together(
-    job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> Iterator[Sequence[CellRecord]]:
-    """Fused; what stops it leaves the cells that had ended, and the others go on by themselves."""
-    ended, stop = yield from _attempt(job, cells, keeper, snapshot)
-    yield ended
-    rest = _without(cells, ended)
-    if stop is None:
-        return
-    if stop.asked:
-        raise KeyboardInterrupt
-    if stop.of_memory and len(rest) > 1:
-        half = len(rest) // 2
-        _log.warning("out of memory: %d cells go on in two packs", len(rest))
-        yield from _train_together(job, rest[:half], keeper, snapshot)
-        yield from _train_together(job, rest[half:], keeper, snapshot)
-    else:
-        _log.warning("%d cells go on one by one: %s", len(rest), stop.reason)
-        yield from train_by_steps(job, rest, keeper, None)
+    def _new_job(self) -> Job:
+        return Job(self._study, load_examples(self._study.task, self._device), self._device)
+
+    def _first_turns(self, job: Job) -> deque[_Turn]:
+        """The turns of the cells that a snapshot has not seen end."""
+        snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None:
+            self._ready += ended_records(snapshot, self._cells, job.initial_loss)
+        return deque(_turns(job, self.live, self._path, snapshot))
+
+    def _step_of(self, job: Job, turns: deque[_Turn]) -> None:
+        """Make one step of the first turn; where it ends or fails, others follow."""
+        turn = turns[0]
+        following: list[_Turn] | None
+        try:
+            run = self._run = self._run or turn.start(job)
+            try:
+                run.advance()
+            finally:  # an interrupt leaves what had ended too
+                self._ready += run.ended()
+            following = [] if run.is_over else None
+        except Exception as error:  # whatever a user's model or optimizer raises
+            rest = _without(turn.cells, self._ready)
+            following = _turns_after(error, rest, turn)
+            if turn.path == "plain":
+                self._ready += [failure(cell, error) for cell in rest]
+        if following is not None:
+            self._run = None
+            turns.popleft()
+            turns.extendleft(reversed(following))
 
 
 @dataclass(frozen=True)
-class _Stop:
-    """Why a pack did not reach its end, without the exception, which would hold its memory."""
+class _Turn:
+    """Cells that train at a time: together, or one by itself."""
 
-    reason: str
-    of_memory: bool
-    asked: bool
+    cells: Sequence[Cell]
+    path: Path
+    snapshot: Snapshot | None = None
+
+    def start(self, job: Job) -> FusedRun | PlainRun:
+        """The cells at their beginning, or where the snapshot left them."""
+        if self.path == "fused":
+            return start_fused(job, self.cells, self.snapshot)
+        (cell,) = self.cells
+        return start_plain(job, cell, self.snapshot)
 
 
-def _attempt(
-    job: Job, cells: Sequence[Cell], keeper: Keeper, snapshot: Snapshot | None
-) -> Generator[Sequence[CellRecord], None, tuple[list[CellRecord], _Stop | None]]:
-    """Records of the cells that ended, and what stopped the others; its memory is free again."""
-    ended: list[CellRecord] = []
-    try:
-        run = start_fused(job, cells, snapshot)
-        try:
-            yield from run.to_the_end(keeper)
-        finally:
-            ended = run.ended()
-    except (Exception, KeyboardInterrupt) as error:  # whatever a user's model raises under vmap
-        asked = isinstance(error, KeyboardInterrupt)
-        return ended, _Stop(describe(error), out_of_memory(error), asked)
-    return ended, None
+def _turns(job: Job, cells: Sequence[Cell], path: Path, snapshot: Snapshot | None) -> list[_Turn]:
+    """Cells that a snapshot holds go on as it left them; the rest of a fused pack starts anew."""
+    if path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
+        return _one_by_one(cells, snapshot)
+    kept = frozenset(snapshot.cell_ids if snapshot else ())
+    held = [cell for cell in cells if cell.cell_id in kept]
+    fresh = [cell for cell in cells if cell.cell_id not in kept]
+    first = [_Turn(held, "fused", snapshot)] if held else []
+    return [*first, *(_Turn(turn, "fused") for turn in in_turns(job, fresh))]
+
+
+def _one_by_one(cells: Sequence[Cell], snapshot: Snapshot | None) -> list[_Turn]:
+    kept = frozenset(snapshot.cell_ids if snapshot else ())
+    return [_Turn((c,), "plain", snapshot if c.cell_id in kept else None) for c in cells]
+
+
+def _turns_after(error: Exception, rest: Sequence[Cell], turn: _Turn) -> list[_Turn]:
+    """How the rest of a fused turn goes on: in halves where memory was short, else one by one.
+
+    A plain turn ends with its cell.
+    """
+    if turn.path == "plain":
+        return []
+    if out_of_memory(error) and len(rest) > 1:
+        half = len(rest) // 2
+        _log.warning("out of memory: %d cells go on in two packs", len(rest))
+        return [_Turn(part, "fused", turn.snapshot) for part in (rest[:half], rest[half:])]
+    _log.warning("%d cells go on one by one: %s", len(rest), describe(error))
+    return _one_by_one(rest, None)
 
 
 def _without(cells: Sequence[Cell], ended: Sequence[CellRecord]) -> tuple[Cell, ...]:

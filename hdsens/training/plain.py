@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,6 @@ from hdsens.training.optimizers import build_optimizer, build_schedule
 from hdsens.training.recorder import Recorder
 from hdsens.training.resuming.optimizer_state import load_optimizer, save_optimizer
 from hdsens.training.resuming.snapshots import (
-    Keeper,
     note_unusable,
     rows_of,
     to_array,
@@ -28,72 +27,34 @@ from hdsens.training.resuming.snapshots import (
 )
 
 
-def train_cells(
-    job: Job,
-    cells: Sequence[Cell],
-    keeper: Keeper | None = None,
-    snapshot: Snapshot | None = None,
-) -> Iterator[CellRecord]:
-    """Train cells one by one; one that raises is `failed`, and the others go on.
-
-    The cell that a snapshot holds goes on from there.
-    """
-    for records in train_by_steps(job, cells, keeper, snapshot):
-        yield from records
-
-
-def train_by_steps(
-    job: Job, cells: Sequence[Cell], keeper: Keeper | None, snapshot: Snapshot | None
-) -> Iterator[Sequence[CellRecord]]:
-    """As `train_cells`; between two steps it yields nothing ready."""
-    held = () if snapshot is None else snapshot.cell_ids
+def train_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellRecord]:
+    """Train cells one by one; one that raises is `failed`, and the others go on."""
     for cell in cells:
         try:
-            own = snapshot if cell.cell_id in held else None
-            yield [(yield from _train_cell(job, cell, keeper, own))]
+            run = start_plain(job, cell)
+            while not run.is_over:
+                run.advance()
+            yield from run.ended()
         except Exception as error:  # whatever a user's model or optimizer raises is their result
-            yield [failure(cell, error)]
+            yield failure(cell, error)
 
 
-def _train_cell(
-    job: Job, cell: Cell, keeper: Keeper | None, snapshot: Snapshot | None
-) -> Generator[Sequence[CellRecord], None, CellRecord]:
-    """Train one cell to its end.
-
-    A step measures the minibatch loss, then updates. Diverged = a non-finite minibatch loss,
-    gradient, lr or parameter, or a non-finite evaluation.
-    """
-    run = _start(job, cell, snapshot)
-    initial_loss = job.initial_loss(cell.seed)
-    end = yield from run.to_the_end(keeper)
-    return CellRecord(
-        cell=cell,
-        outcome="diverged" if end.diverged else "completed",
-        diverged_step=end.step if end.diverged else None,
-        steps_run=end.step,
-        initial_loss=initial_loss,
-        train_loss=end.train_loss,
-        valid_loss=end.valid_loss,
-        valid_accuracy=end.valid_accuracy,
-        best_valid_loss=run.recorder.best_valid_loss,
-        lr_final=run.recorder.lr_final,
-        lr_max=run.recorder.lr_max,
-        lr_min=run.recorder.lr_min,
-        steps_to=run.recorder.steps_to,
-        trace=tuple(run.recorder.trace),
-    )
+def start_plain(job: Job, cell: Cell, snapshot: Snapshot | None = None) -> PlainRun:
+    """A cell at its beginning, or where a snapshot left it; its initial loss is measured."""
+    run = _restored(job, cell, snapshot) if snapshot is not None else None
+    run = run or PlainRun(job, cell, job.fresh_model(cell.seed))
+    job.initial_loss(cell.seed)
+    return run
 
 
-def _start(job: Job, cell: Cell, snapshot: Snapshot | None) -> PlainRun:
-    if snapshot is not None:
-        try:
-            run = PlainRun(job, cell, job.fresh_model(cell.seed))
-            run.restore(snapshot)
-        except Exception as error:  # it may be damaged, or the model's code another
-            note_unusable(error)
-        else:
-            return run
-    return PlainRun(job, cell, job.fresh_model(cell.seed))
+def _restored(job: Job, cell: Cell, snapshot: Snapshot) -> PlainRun | None:
+    try:
+        run = PlainRun(job, cell, job.fresh_model(cell.seed))
+        run.restore(snapshot)
+    except Exception as error:  # it may be damaged, or the model's code another
+        note_unusable(error)
+        return None
+    return run
 
 
 @dataclass(frozen=True)
@@ -123,28 +84,54 @@ class PlainRun:
         self.evaluated = evaluation_steps(study.trace.evaluate, cell.steps)
         self.traced = trace_steps(study.trace.points, cell.steps) | self.evaluated
         self.taken = 0
+        self._end: _End | None = None
 
-    def to_the_end(
-        self, keeper: Keeper | None = None
-    ) -> Generator[Sequence[CellRecord], None, _End]:
-        """Step until the budget is spent, all targets are reached (if asked), or it diverges.
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget is spent, all targets are reached (if asked), or it has diverged."""
+        return self._end is not None
 
-        Yields between two steps, with nothing.
+    def advance(self) -> None:
+        """Make one step: measure the minibatch loss, update, trace and evaluate.
+
+        Diverged = a non-finite minibatch loss, gradient, lr or parameter, or a non-finite
+        evaluation.
         """
-        may_stop = self.job.study.stop.when == "targets"
-        for step in range(self.taken + 1, self.cell.steps + 1):
-            loss = self.update(step)
-            if loss is None:
-                return _End(step, diverged=True)
-            last = step == self.cell.steps or (may_stop and self.recorder.all_reached)
-            if last or step in self.traced:
-                end = self.record(step, loss, evaluated=last or step in self.evaluated)
-                if last or end.diverged:
-                    return end
-            self.taken = step
-            if keeper is not None:
-                yield from keeper.boundary(lambda: (self.snapshot(), ()))
-        raise AssertionError("a budget has at least one step")
+        step = self.taken + 1
+        loss = self.update(step)
+        if loss is None:
+            self._end = _End(step, diverged=True)
+            return
+        stops = self.job.study.stop.when == "targets" and self.recorder.all_reached
+        last = stops or step == self.cell.steps
+        if last or step in self.traced:
+            end = self.record(step, loss, evaluated=last or step in self.evaluated)
+            if last or end.diverged:
+                self._end = end
+        self.taken = step
+
+    def ended(self) -> list[CellRecord]:
+        """The record of the cell once it is over, as `train_cells` gives it."""
+        if self._end is None:
+            return []
+        end, recorder = self._end, self.recorder
+        record = CellRecord(
+            cell=self.cell,
+            outcome="diverged" if end.diverged else "completed",
+            diverged_step=end.step if end.diverged else None,
+            steps_run=end.step,
+            initial_loss=self.job.initial_loss(self.cell.seed),
+            train_loss=end.train_loss,
+            valid_loss=end.valid_loss,
+            valid_accuracy=end.valid_accuracy,
+            best_valid_loss=recorder.best_valid_loss,
+            lr_final=recorder.lr_final,
+            lr_max=recorder.lr_max,
+            lr_min=recorder.lr_min,
+            steps_to=recorder.steps_to,
+            trace=tuple(recorder.trace),
+        )
+        return [record]
 
     def snapshot(self) -> Snapshot:
         """All that the cell needs to go on.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SHORT = ["--kills", "4", "--seeds", "4", "--steps", "500", "--moments", "0"]
+SHORT = ["--kills", "3", "--seeds", "4", "--steps", "500", "--moments", "0", "--fed", "30"]
 OFTEN = ["--checkpoint-every", "0.05"]  # a pack takes a second
 
 

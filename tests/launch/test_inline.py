@@ -10,6 +10,7 @@ from tests_support import change
 from hdsens import InputError, Study, read_cells, read_traces, run
 from hdsens.launch import Resources
 from hdsens.store import plan
+from hdsens.training import pack
 
 MEASURED = ["wall_s", "finished_at"]
 
@@ -150,16 +151,14 @@ def test_a_model_that_raises_fails_its_cells_and_a_mended_one_trains_them(small,
 
 
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(small, tmp_path, monkeypatch):
-    from hdsens.training import pack as module
-
-    def interrupted(*given, train_by_steps=module.train_by_steps):
-        ready = (records for records in train_by_steps(*given) if records)
-        yield next(ready)
-        yield next(ready)
-        raise KeyboardInterrupt
+    def interrupted(job, cell, snapshot, start_plain=pack.start_plain, started=[]):  # noqa: B006 # counts
+        started.append(cell)
+        if len(started) > 2:
+            raise KeyboardInterrupt
+        return start_plain(job, cell, snapshot)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "train_by_steps", interrupted)
+        patch.setattr(pack, "start_plain", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(small, tmp_path / "cut", path="plain")
     assert len(read_cells(tmp_path / "cut")) == 2

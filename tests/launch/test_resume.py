@@ -19,7 +19,7 @@ from test_ray import RUN, environment, write_toml
 from tests_support import change
 
 from hdsens import Study, read_cells, run
-from hdsens.launch import Safeguards
+from hdsens.launch import Safeguards, work
 from hdsens.records import Snapshot
 from hdsens.store import Store
 from hdsens.store.checkpoints import delete_checkpoints, find_checkpoint, write_checkpoint
@@ -171,13 +171,24 @@ def test_a_checkpoint_serves_any_subset_of_its_cells(tmp_path):
     assert not checkpoints(tmp_path)
 
 
-def test_without_checkpoints_none_is_written(long, tmp_path, monkeypatch):
-    from hdsens.launch import work
-
-    monkeypatch.setattr(work, "write_checkpoint", None)  # a call would be noticed
+@pytest.mark.parametrize("every_s", [0.0, 3600.0])
+def test_checkpoints_come_as_seldom_as_asked(long, tmp_path, monkeypatch, every_s):
+    written = []
+    monkeypatch.setattr(work, "write_checkpoint", lambda *given: written.append(given))
     long["task"]["steps"] = 100
-    done = train(long, tmp_path / "out", safeguards=Safeguards(checkpoint_every_s=0.0))
+    done = train(long, tmp_path / "out", safeguards=Safeguards(checkpoint_every_s=every_s))
     assert done.status.whole
+    assert not written
+
+
+def test_a_checkpoint_that_cannot_be_written_does_no_harm(small, tmp_path, monkeypatch, caplog):
+    def full(*given):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(work, "write_checkpoint", full)
+    every_step = Safeguards(checkpoint_every_s=1e-9)
+    assert train(small, tmp_path / "out", safeguards=every_step, path="plain").status.whole
+    assert "a checkpoint was not written: OSError: no space left" in caplog.messages
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,12 @@ STEPS = 70  # more than a look's window
 
 
 def train(study, path, snapshot=None, cells=None, keep=None):
-    training = PackTraining(
-        study, cells or cells_of(study), "cpu", 1, path, snapshot, keep, keep_every_s=0.0
-    )
-    list(training)
+    training = PackTraining(study, cells or cells_of(study), "cpu", 1, path, snapshot)
+    while training.live:
+        training.advance()
+        taken = training.snapshot()
+        if keep is not None and taken is not None:
+            keep(taken)
     return training.record().cells
 
 
@@ -231,20 +233,31 @@ def test_a_snapshot_of_another_cadence_or_path_is_left_alone(caplog):
     assert "a snapshot does not fit: " in caplog.text
 
 
-def test_a_snapshot_that_cannot_be_written_does_no_harm(caplog):
-    def full(snapshot):
-        raise OSError("no space left")
+def test_looking_at_a_training_between_its_steps_changes_nothing():
+    """The records come as cells end, each once, and the process' own settings stay as they were."""
+    arms = [*SGD_ARMS, arm("diverging", "SGD", [1e300])]
+    study = declare(arms, "mlp", {"width": 8}, steps=20, dtype="float32")
+    for path in ("fused", "plain"):
+        at_once = PackTraining(study, cells_of(study), "cpu", 1, path)
+        records = list(at_once)
+        step_by_step = PackTraining(study, cells_of(study), "cpu", 1, path)
+        seen, settings = [], _settings()
+        while step_by_step.live:
+            live = {cell.cell_id for cell in step_by_step.live}
+            ended = step_by_step.advance()
+            assert {r.cell.cell_id for r in ended} == live - {
+                cell.cell_id for cell in step_by_step.live
+            }
+            step_by_step.snapshot()
+            seen += ended
+            assert _settings() == settings
+        assert seen == records
+        assert step_by_step.record().cells == at_once.record().cells
+        assert [r.outcome for r in seen].count("diverged") > 0
 
-    study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=5)
-    assert train(study, "fused", keep=full) == train(study, "fused")
-    assert "a snapshot was not kept: OSError: no space left" in caplog.messages
 
-
-def test_snapshots_come_as_seldom_as_asked():
-    study = declare([arm("sgd", "SGD", [0.0, 0.01])], steps=30)
-    kept = []
-    list(PackTraining(study, cells_of(study), "cpu", 1, "fused", None, kept.append, 3600.0))
-    assert kept == []
+def _settings():
+    return torch.get_default_dtype(), torch.get_num_threads(), random.getstate()
 
 
 def test_the_seconds_before_an_interruption_count():

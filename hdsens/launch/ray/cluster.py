@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 
 # Read when ray is imported. No usage report leaves the machine.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -18,6 +17,7 @@ from ray.job_config import JobConfig
 
 from hdsens.errors import InputError
 from hdsens.launch.ray.address import no_answer
+from hdsens.launch.ray.quiet import without_rays_words
 from hdsens.launch.resources import Resources
 
 LOOK_EVERY_S = 1.0
@@ -29,12 +29,9 @@ GRACE_S = 5.0
 
 @contextmanager
 def open_cluster(address: str | None) -> Iterator[Watch]:
-    """The cluster at the address, or one of our own; a session that is already open is used.
-
-    Ray prints half a page to standard output for each process that dies, which goes nowhere.
-    """
+    """The cluster at the address, or one of our own; a session that is already open is used."""
     if ray.is_initialized():
-        with Watch() as watch:
+        with without_rays_words(), Watch() as watch:
             yield watch
         return
     try:
@@ -49,7 +46,7 @@ def open_cluster(address: str | None) -> Iterator[Watch]:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise no_answer(address, error) from None
-    with redirect_stdout(io.StringIO()):
+    with without_rays_words():
         watch = Watch()
         try:
             with watch:

@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import ray
 
+from hdsens.launch.executor import Means
 from hdsens.launch.ray.memory_kills import is_memory_kill
 from hdsens.records import PackRecord, failure
 from hdsens.store import Store
 from hdsens.study import Study
 from hdsens.study.packs import Pack, halves
 
-Lost = tuple[Pack, BaseException]
-"""A pack that Tune gave up, and the error of its last worker."""
 
+@dataclass(frozen=True)
+class Sequel:
+    """How the cells of a pack that Tune gave up go on.
 
-def next_round(
-    study: Study,
-    store: Store,
-    lost: Sequence[Lost],
-    max_failures: int,
-    *,
-    crowded: bool,
-) -> tuple[Pack, ...]:
-    """The halves of packs that killed their workers, which the plan has from now on.
-
-    Single cells that did, and whatever raised in our own code, are failed with the reason. Where it
-    was `crowded`, single cells that were killed for memory are only to train again: Ray kills the
-    youngest worker, which need not be the one that grew.
+    Attributes:
+        packs: to train now.
+        alone: whether nothing may train beside them.
+        failed: cells that are failed, and written so.
     """
-    parts: list[Pack] = []
-    again: list[Pack] = []
-    for pack, error in lost:
-        if _raised(error):
-            _write_failed(study, store, pack, getattr(error, "cause", None) or error)
-        elif len(pack.cells) > 1:
-            parts += halves(pack)
-        elif not is_memory_kill(error):
-            _write_failed(study, store, pack, _DEATH.format(max_failures))
-        elif crowded:
-            again.append(pack)
-        else:
-            _write_failed(study, store, pack, _MEMORY.format(max_failures))
-    if parts:
+
+    packs: tuple[Pack, ...] = ()
+    alone: bool = False
+    failed: int = 0
+
+
+def after_death(means: Means, pack: Pack, error: BaseException, *, alone: bool) -> Sequel:
+    """Halves of a pack that killed its workers, which the plan has from now on.
+
+    A single cell that did, and whatever raised in our own code, is failed with the reason. One that
+    was killed for memory beside others is only to train again, alone: Ray kills the youngest
+    worker, which need not be the one that grew.
+
+    Args:
+        means: with the store that has the plan and takes failed cells.
+        pack: that Tune gave up.
+        error: of its last worker.
+        alone: whether nothing trained beside it.
+    """
+    study, store, memory = means.study, means.store, is_memory_kill(error)
+    if _raised(error):
+        reason = getattr(error, "cause", None) or error
+        return Sequel(failed=_write_failed(study, store, pack, reason))
+    if len(pack.cells) > 1:
+        parts = halves(pack)
         store.replan(parts)
-    return (*parts, *again)
+        return Sequel(parts, alone=alone or memory)
+    if memory and not alone:
+        return Sequel((pack,), alone=True)
+    reason = (_MEMORY if memory else _DEATH).format(means.safeguards.max_failures)
+    return Sequel(failed=_write_failed(study, store, pack, reason))
 
 
 def _raised(error: BaseException) -> bool:
@@ -65,8 +73,8 @@ _MEMORY = (
 )
 
 
-def _write_failed(study: Study, store: Store, pack: Pack, reason: BaseException | str) -> None:
-    """Cells of a pack that was given up are failed, unless they have a result."""
+def _write_failed(study: Study, store: Store, pack: Pack, reason: BaseException | str) -> int:
+    """Cells of a pack that was given up are failed, unless they have a result; how many."""
     found = store.outcomes()
     cells = tuple(
         failure(cell, reason)
@@ -75,3 +83,4 @@ def _write_failed(study: Study, store: Store, pack: Pack, reason: BaseException 
     )
     if cells:
         store.append(study, PackRecord(cells, 0.0, "unknown", study.task.dtype, "unknown"))
+    return len(cells)

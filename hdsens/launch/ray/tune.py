@@ -1,4 +1,8 @@
-"""Train packs on Ray Tune: one trial a pack. Workers write results; the driver only counts."""
+"""Train packs on Ray Tune: one trial a pack. Workers write results; the driver only counts.
+
+One Tune run is open as long as the executor, in a thread of its own, and takes packs as they come:
+docs/decisions/executor.md.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 # Read when ray is imported. Workers stay in the folder where they were started, and Tune neither
@@ -22,25 +27,28 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "15")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# Trials that wait for a worker at a time, as Tune itself has them for a grid.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")
 
 import ray
 from ray import tune
-from ray.tune.experiment import Trial
 
 from hdsens.errors import InputError, StoppedError
-from hdsens.launch.executor import Executor
-from hdsens.launch.interrupts import Interrupts
-from hdsens.launch.progress import CellProgress
+from hdsens.launch.executor import Executor, FinishedPack, Means, Show
 from hdsens.launch.ray.cluster import GONE, Watch, open_cluster, reservation
-from hdsens.launch.ray.deaths import Lost, next_round
+from hdsens.launch.ray.deaths import after_death
+from hdsens.launch.ray.feed import Feed, KeepsWorkers, Order, Submission
 from hdsens.launch.ray.memory_kills import is_memory_kill, memory_kills_as_deaths
+from hdsens.launch.ray.reports import ClusterGoneError, Report, Reporter, TuningEnded
 from hdsens.launch.ray.trial import PackTrial, Shared
-from hdsens.launch.resources import Resources, Safeguards
-from hdsens.store import Store
+from hdsens.launch.resources import Resources
 from hdsens.study import Study
 from hdsens.study.cells import Cell
 from hdsens.study.packs import Pack
 from hdsens.training.choosing.choice import PathWish, choose_packs
+
+LOOK_EVERY_S = 0.5
+"""Seconds between two looks at the cluster while no trial reports."""
 
 NO_MEMORY = (
     "a worker was killed because its node ran out of memory; what is finished is kept, and the "
@@ -50,55 +58,197 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_executor(
-    resources: Resources, address: str | None, safeguards: Safeguards, interrupts: Interrupts
-) -> Iterator[Executor]:
-    """Connect to a cluster, and give what trains packs as trials of Tune runs there.
-
-    Args:
-        resources: reserved for each pack.
-        address: of a running cluster; None starts one on this machine.
-        safeguards: what becomes of a pack whose worker dies.
-        interrupts: ask for a stop.
+def ray_executor(means: Means) -> Iterator[Executor]:
+    """Connect to a cluster, and train packs as trials of one Tune run there.
 
     Raises:
         InputError: no cluster answers at the address, or none of its nodes can hold a pack.
         StoppedError: the cluster is gone, or the store cannot be written.
     """
-    with open_cluster(address) as watch:
-        interrupts.listen()  # ray.init took SIGTERM
-        reserved = reservation(resources)
+    with open_cluster(means.address) as watch:
+        means.interrupts.listen()  # ray.init took SIGTERM
+        executor = RayExecutor(means, reservation(means.resources), watch)
+        try:
+            yield executor
+        finally:
+            executor.close()
 
-        def train(
-            study: Study, store: Store, packs: Sequence[Pack], progress: CellProgress
-        ) -> None:
-            tuned = _Tuned(study, store, resources, reserved, safeguards)
-            loop = _Loop(progress, interrupts, watch)
-            alone = False
-            while packs:  # in further rounds: halves of what killed its workers
-                lost = tuned.lost(packs, loop, alone=alone)
-                crowded = not alone and any(is_memory_kill(error) for _, error in lost)
-                packs = next_round(study, store, lost, safeguards.max_failures, crowded=crowded)
-                alone = alone or crowded
 
-        def arrange(
-            study: Study, cells: Sequence[Cell], size: int | None, path: PathWish
-        ) -> tuple[Pack, ...]:
-            remote = ray.remote(num_cpus=reserved["cpu"], num_gpus=reserved["gpu"], max_retries=0)(
-                _arrange
-            )
-            given = (study.model_dump_json(), cells, resources, size, path, _import_path())
+class RayExecutor(Executor):
+    """Feeds the trials of a Tune run, and follows what they report.
+
+    Args:
+        means: study, store, what a pack may use.
+        reserved: what Ray reserves for a pack.
+        watch: over the cluster.
+    """
+
+    def __init__(self, means: Means, reserved: Mapping[str, float], watch: Watch) -> None:
+        self._means, self._reserved, self._watch = means, reserved, watch
+        self._feed = Feed()
+        self._reports: SimpleQueue[Report | TuningEnded] = SimpleQueue()
+        self._tuning: threading.Thread | None = None
+        self._open: set[Submission] = set()
+        self._reported: dict[Order, Counter[str]] = {}
+        self._over: set[Order] = set()
+        self._ended: Counter[str] = Counter()
+
+    def arrange(self, cells: Sequence[Cell], size: int | None, wish: PathWish) -> tuple[Pack, ...]:
+        """Measured on a worker."""
+        assert self._tuning is None, "workers hold the cluster by now"
+        means, reserved = self._means, self._reserved
+        remote = ray.remote(num_cpus=reserved["cpu"], num_gpus=reserved["gpu"], max_retries=0)(
+            _arrange
+        )
+        given = (means.study.model_dump_json(), cells, means.resources, size)
+        try:
+            packs: tuple[Pack, ...] = ray.get(remote.remote(*given, wish, _import_path()))
+        except ray.exceptions.RayError as error:  # the worker died: training will say why
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, InputError):
+                raise cause from None
+            _log.warning("nothing was measured, the plain loop trains: %s", error)
+            return _arrange(*given, "plain", ())
+        return packs
+
+    def submit(self, pack: Pack) -> None:
+        """The first one starts the Tune run."""
+        if self._tuning is None:
+            self._tuning = threading.Thread(target=self._tune, name="hdsens-tune", daemon=True)
+            self._tuning.start()
+        submission = Submission(pack, {pack.pack_id})
+        self._open.add(submission)
+        self._feed.put(Order(pack, submission))
+
+    def finished(self, show: Show = lambda ended: None) -> Iterator[FinishedPack]:
+        """Packs in the order in which they end."""
+        while self._open:
+            report = self._next_report()
+            with self._means.interrupts.held():
+                self._take(report)
+            show(+self._ended)
+            submission = report.order.submission
+            if submission in self._open and not submission.open_parts:
+                self._open.remove(submission)
+                yield FinishedPack(submission.pack, +submission.ended)
+
+    def close(self) -> None:
+        """End the Tune run; workers leave what their packs have come to."""
+        if self._tuning is None:
+            return
+        if self._open:
+            self._feed.stop()
+        else:
+            self._feed.close()
+        try:
+            with self._means.interrupts.held():
+                self._tuning.join()
+        except KeyboardInterrupt:
+            _abandon(self._tuning)
+            raise
+
+    def _next_report(self) -> Report:
+        """Wait for it.
+
+        Raises:
+            StoppedError: Tune's run has ended, because the cluster is gone or out of memory.
+        """
+        while True:
             try:
-                packs: tuple[Pack, ...] = ray.get(remote.remote(*given))
-            except ray.exceptions.RayError as error:  # the worker died: training will say why
-                cause = getattr(error, "cause", None)
-                if isinstance(cause, InputError):
-                    raise cause from None
-                _log.warning("nothing was measured, the plain loop trains: %s", error)
-                return _arrange(given[0], cells, resources, size, "plain", ())
-            return packs
+                report = self._reports.get(timeout=LOOK_EVERY_S)
+            except Empty:
+                if self._watch.gone:
+                    raise StoppedError(GONE) from None
+                continue
+            if isinstance(report, Report):
+                return report
+            self._reports.put(report)  # whoever waits again is told again
+            if isinstance(report.error, ClusterGoneError) or self._watch.look():
+                raise StoppedError(GONE) from None
+            if report.error is not None and is_memory_kill(report.error):
+                raise StoppedError(NO_MEMORY) from None
+            raise report.error or RuntimeError("Tune ended before its last trial")
 
-        yield Executor(arrange, train)
+    def _take(self, report: Report) -> None:
+        """Count what a trial reports; where its pack was given up its cells go on otherwise.
+
+        Raises:
+            StoppedError: its worker could not write to the store.
+        """
+        if report.stopped is not None:
+            raise StoppedError(report.stopped)
+        order, ended = report.order, Counter(report.ended)
+        submission = order.submission
+        if order in self._over:  # its worker died after its last report
+            return
+        if report.over:
+            self._over.add(order)
+            submission.open_parts.remove(order.pack.pack_id)
+        if report.error is not None:
+            sequel = after_death(self._means, order.pack, report.error, alone=order.alone)
+            ended["failed"] += sequel.failed
+            for part in sequel.packs:
+                submission.open_parts.add(part.pack_id)
+                self._feed.put(Order(part, submission, sequel.alone))
+        for counts in (self._ended, submission.ended):
+            counts.update(ended)
+            counts.subtract(self._reported.get(order, ()))
+        self._reported[order] = ended
+
+    def _tune(self) -> None:
+        """Run Tune to its end, in its thread. What it writes of its own is thrown away."""
+        error = None
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        try:
+            with (
+                memory_kills_as_deaths(),
+                tempfile.TemporaryDirectory(prefix="hdsens-tune-") as scratch,
+            ):
+                self._tuner(scratch).fit()
+        except BaseException as raised:  # the driver's thread raises what is to be raised
+            error = raised
+        self._reports.put(TuningEnded(error))
+
+    def _tuner(self, scratch: str) -> tune.Tuner:
+        means = self._means
+        shared = Shared(
+            study=means.study.model_dump_json(),
+            folder=means.store.address,
+            resources=means.resources,
+            safeguards=means.safeguards,
+            import_path=_import_path(),
+        )
+        trainable = tune.with_parameters(PackTrial, shared=shared)
+        return tune.Tuner(
+            tune.with_resources(trainable, dict(self._reserved)),
+            tune_config=tune.TuneConfig(
+                num_samples=-1,  # until the feed is closed
+                search_alg=self._feed,
+                scheduler=KeepsWorkers(self._feed),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="run",
+                storage_path=scratch,
+                callbacks=[Reporter(self._feed, self._watch, self._reports)],
+                # The store is the checkpoint; Tune would ask a class for one of its own.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=means.safeguards.max_failures - 1),
+                verbose=0,
+            ),
+        )
+
+
+def _abandon(tuning: threading.Thread) -> None:
+    """Keep a thread that is not waited for from starting a cluster, as any call to Ray would."""
+    before = ray.init
+
+    def init(*args: Any, **options: Any) -> Any:
+        if threading.current_thread() is tuning:
+            raise RuntimeError("this run is over")
+        return before(*args, **options)
+
+    ray.init = init
 
 
 def _arrange(
@@ -117,141 +267,3 @@ def _arrange(
 
 def _import_path() -> tuple[str, ...]:
     return tuple(p for p in sys.path if p)
-
-
-@dataclass(frozen=True)
-class _Tuned:
-    """Tune runs over packs of a study."""
-
-    study: Study
-    store: Store
-    resources: Resources
-    reserved: Mapping[str, float]
-    safeguards: Safeguards
-
-    def lost(self, packs: Sequence[Pack], loop: _Loop, *, alone: bool) -> list[Lost]:
-        """Train each pack in a trial; the packs that Tune gave up.
-
-        What Tune writes of its own is thrown away.
-
-        Args:
-            packs: to train.
-            loop: that follows them.
-            alone: one at a time, so that none is killed for the memory of another.
-        """
-        shared = Shared(
-            study=self.study.model_dump_json(),
-            folder=self.store.address,
-            packs={pack.pack_id: pack for pack in packs},
-            resources=self.resources,
-            safeguards=self.safeguards,
-            path=_import_path(),
-        )
-        trainable = tune.with_parameters(PackTrial, shared=shared)
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        with tempfile.TemporaryDirectory(prefix="hdsens-tune-") as scratch:
-            tuner = tune.Tuner(
-                tune.with_resources(trainable, dict(self.reserved)),
-                param_space={"pack": tune.grid_search([pack.pack_id for pack in packs])},
-                tune_config=tune.TuneConfig(
-                    reuse_actors=True, max_concurrent_trials=1 if alone else None
-                ),
-                run_config=tune.RunConfig(
-                    name="run",
-                    storage_path=scratch,
-                    callbacks=[loop],
-                    # The store is the checkpoint; Tune would ask a class for one of its own.
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(
-                        max_failures=self.safeguards.max_failures - 1
-                    ),
-                    verbose=0,
-                ),
-            )
-            return [
-                (shared.packs[trial.config["pack"]], _error_of(trial))
-                for trial in loop.follow(tuner)
-            ]
-
-
-def _error_of(trial: Trial) -> BaseException:
-    error: BaseException = trial.get_pickled_error() or trial.get_error() or tune.TuneError()
-    return getattr(error, "cause", None) or error
-
-
-class _ClusterGoneError(BaseException):
-    """Not an Exception, so that Tune does not clean up on a cluster that does not answer."""
-
-
-class _Loop(tune.Callback):
-    """Adds up what the trials report, and ends Tune's loop where it must not go on."""
-
-    def __init__(self, progress: CellProgress, interrupts: Interrupts, watch: Watch) -> None:
-        self._progress, self._interrupts, self._watch = progress, interrupts, watch
-        self._ended: dict[str, Mapping[str, int]] = {}
-        self._given_up: list[Trial] = []
-        self._stopped: str | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves its callbacks for a restore of its own, which is never used."""
-        return {}
-
-    def follow(self, tuner: tune.Tuner) -> Sequence[Trial]:
-        """Run to the end, unless something ends it before; the trials that Tune gave up.
-
-        Its result grid would not do: a trial whose worker died as it started has no name there.
-
-        Raises:
-            KeyboardInterrupt: a signal asked for it; finished cells are written.
-            StoppedError: the cluster is gone or out of memory, or a worker could not write.
-        """
-        self._given_up = []
-        try:
-            with self._interrupts.held(), memory_kills_as_deaths():
-                tuner.fit()
-        except _ClusterGoneError:
-            raise StoppedError(GONE) from None
-        except Exception as error:
-            self._interrupts.check()
-            if self._stopped is None and self._watch.look():
-                raise StoppedError(GONE) from None
-            if self._stopped is None and is_memory_kill(error):
-                raise StoppedError(NO_MEMORY) from None
-            if self._stopped is None:
-                raise
-        if self._stopped is not None:
-            raise StoppedError(self._stopped)
-        return self._given_up
-
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if self._watch.gone:
-            raise _ClusterGoneError
-        if self._interrupts.asked or self._stopped is not None:
-            raise RuntimeError("asked to stop")
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
-        if "stopped" in result:
-            self._stopped = result["stopped"]
-        self._show(trial, result["ended"])
-
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        self._show(trial, {})
-
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        self._given_up.append(trial)
-        self._show(trial, {})
-
-    def _show(self, trial: Trial, ended: Mapping[str, int]) -> None:
-        self._ended[trial.trial_id] = ended
-        self._progress.show(sum(map(Counter, self._ended.values()), Counter()))

@@ -61,6 +61,7 @@ class Ledger:
         n = len(cells)
         self.cells, self.targets, self.per_epoch = cells, targets, steps_per_epoch
         self.live: Ints = np.arange(n)
+        self._running = self.live  # whose records have not been given
         self.steps_to = {name: np.zeros(n, dtype=np.int64) for name in targets}
         self.lr_final, self.lr_max, self.lr_min = (np.full(n, np.nan) for _ in range(3))
         self.diverged_step = np.zeros(n, dtype=np.int64)
@@ -131,9 +132,12 @@ class Ledger:
                 self.ends[cell] = step
 
     def ended(self, initial_loss: float) -> list[CellRecord]:
-        """The records of the cells that are live no more."""
-        live = set(self.live.tolist())
-        return [self._record(c, initial_loss) for c in range(len(self.cells)) if c not in live]
+        """The records of the cells that are live no more, each given once."""
+        if len(self.live) == len(self._running):
+            return []
+        ended = np.setdiff1d(self._running, self.live)
+        self._running = self.live
+        return [self._record(cell, initial_loss) for cell in ended.tolist()]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """What is known of the live cells, by name, cells first; null is NaN."""

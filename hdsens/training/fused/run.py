@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from hdsens.training.job import EVALUATION_BATCH, Job, evaluation_steps, trace_s
 from hdsens.training.optimizers import inv_sqrt_factor
 from hdsens.training.resuming.snapshots import (
     CannotKeepError,
-    Keeper,
     note_unusable,
     rows_of,
     to_array,
@@ -59,8 +58,8 @@ def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:
     leave the stack at the next look.
     """
     run = FusedRun(job, cells)
-    for _ in run.to_the_end():
-        pass
+    while not run.is_over:
+        run.advance()
     return run.ended()
 
 
@@ -101,17 +100,19 @@ class FusedRun:
         self.rule: UpdateRule | None = None
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def to_the_end(self, keeper: Keeper | None = None) -> Iterator[Sequence[CellRecord]]:
-        """Step until no cell is live; yields between two steps, with nothing."""
-        while self.ledger.live.size:
-            self.update()
-            if self.step % self.every == 0 or self.step in self.traced:
-                self.look()
-            if keeper is not None and self.ledger.live.size:
-                yield from keeper.boundary(lambda: (self.snapshot(), self.ended()))
+    @property
+    def is_over(self) -> bool:
+        """Whether no cell is live."""
+        return not self.ledger.live.size
+
+    def advance(self) -> None:
+        """Make one step of every live cell."""
+        self.update()
+        if self.step % self.every == 0 or self.step in self.traced:
+            self.look()
 
     def ended(self) -> list[CellRecord]:
-        """The records of the cells that are live no more."""
+        """The records of the cells that ended since this was last asked, in the pack's order."""
         return self.ledger.ended(self.initial_loss)
 
     def snapshot(self) -> Snapshot:

@@ -1,11 +1,10 @@
-"""Snapshots of a pack in training: when they are offered, and what makes one usable."""
+"""Snapshots of a pack in training: what they hold, and what makes one usable."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,72 +22,21 @@ _NOT_KEPT = ("cell", "error", "initial_loss", "trace")
 _log = logging.getLogger(__name__)
 
 
-Take = Callable[[], tuple[Snapshot, Sequence[CellRecord]]]
-
-
-class Keeper:
-    """Offers a snapshot at the first step boundary after every so many seconds, and at a last one.
+def complete_snapshot(
+    snapshot: Snapshot, study: Study, ended: Sequence[CellRecord], seconds: float
+) -> Snapshot:
+    """The snapshot of live cells with what going on needs beside it.
 
     Args:
+        snapshot: of the cells in training.
         study: of the pack.
-        ready: records of cells that are done; it grows while the pack trains.
-        keep: takes a snapshot; None for nobody. What it raises is told and does no harm.
-        every_s: seconds between two snapshots.
-        before_s: seconds that the pack trained before it was interrupted.
+        ended: records of cells that are done; failed ones are left out, they train anew.
+        seconds: how long the pack has trained.
     """
-
-    def __init__(
-        self,
-        study: Study,
-        ready: Sequence[CellRecord],
-        keep: Callable[[Snapshot], None] | None,
-        every_s: float,
-        before_s: float,
-    ) -> None:
-        self._study, self._ready, self._keep, self._every_s = study, ready, keep, every_s
-        self._started = time.monotonic() - before_s
-        self._last = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """How long the pack has trained, also before it was interrupted."""
-        return time.monotonic() - self._started
-
-    def boundary(self, take: Take) -> Iterator[Sequence[CellRecord]]:
-        """Between two steps: keep what `take` gives, with records ended meanwhile, if it is time.
-
-        Yields once, no records: who iterates may give up there, and then it is kept in any case.
-        `take` raises `CannotKeepError` for what has no snapshot.
-        """
-        if time.monotonic() - self._last >= self._every_s:
-            self._offer(take)
-        try:
-            yield ()
-        except GeneratorExit:
-            self._offer(take)
-            raise
-
-    def _offer(self, take: Take) -> None:
-        if self._keep is None:
-            return
-        try:
-            snapshot, ended = take()
-            self._keep(self._complete(snapshot, ended))
-        except CannotKeepError as reason:
-            _log.info("no snapshot: %s", reason)
-        except Exception as error:  # a full disk, say: training is worth more than a snapshot
-            _log.warning("a snapshot was not kept: %s: %s", type(error).__name__, error)
-        self._last = time.monotonic()
-
-    def _complete(self, snapshot: Snapshot, ended: Sequence[CellRecord]) -> Snapshot:
-        results = [r for r in (*self._ready, *ended) if r.outcome != "failed"]
-        common = {
-            "version": VERSION,
-            "trace": self._study.trace.model_dump(mode="json"),
-            "seconds": self.seconds,
-            "ended": {r.cell.cell_id: _to_json(r) for r in results},
-        }
-        return replace(snapshot, details={**common, **snapshot.details})
+    results = {r.cell.cell_id: _to_json(r) for r in ended if r.outcome != "failed"}
+    trace = study.trace.model_dump(mode="json")
+    common = {"version": VERSION, "trace": trace, "seconds": seconds, "ended": results}
+    return replace(snapshot, details={**common, **snapshot.details})
 
 
 class CannotKeepError(Exception):

@@ -1,0 +1,94 @@
+"""What the trials of a Tune run report, handed from Tune's thread to the driver's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from hdsens.launch.ray.cluster import Watch
+from hdsens.launch.ray.feed import Feed, Order
+
+
+@dataclass(frozen=True)
+class Report:
+    """From one trial.
+
+    Attributes:
+        order: what it trains.
+        ended: cells of its pack that have ended, by outcome; fewer than before where it begins
+            again on another worker.
+        over: whether it is the trial's last one.
+        error: of its last worker, where Tune gave the trial up.
+        stopped: why its worker could not write to the store.
+    """
+
+    order: Order
+    ended: Mapping[str, int] = field(default_factory=dict)
+    over: bool = False
+    error: BaseException | None = None
+    stopped: str | None = None
+
+
+@dataclass(frozen=True)
+class TuningEnded:
+    """Tune's run is over; with the error that ended it, if one did."""
+
+    error: BaseException | None
+
+
+class ClusterGoneError(BaseException):
+    """Not an Exception, so that Tune does not clean up on a cluster that does not answer."""
+
+
+class Reporter(tune.Callback):
+    """Passes on what Tune tells it, and ends Tune's loop where it must not go on."""
+
+    def __init__(
+        self, feed: Feed, watch: Watch, reports: SimpleQueue[Report | TuningEnded]
+    ) -> None:
+        self._feed, self._watch, self._reports = feed, watch, reports
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks for a restore of its own, which is never used."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Raises where the run must end."""
+        if self._watch.gone:
+            raise ClusterGoneError
+        self._feed.check()
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Some of the pack's cells have ended, or all."""
+        order, over = self._feed.order(trial.trial_id), bool(result["done"])
+        self._reports.put(Report(order, result["ended"], over, stopped=result.get("stopped")))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Its worker died, and it begins again."""
+        self._reports.put(Report(self._feed.order(trial.trial_id)))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Tune gives it up. Its result grid would not do: it does not name each such trial."""
+        order = self._feed.order(trial.trial_id)
+        self._reports.put(Report(order, over=True, error=_error_of(trial)))
+
+
+def _error_of(trial: Trial) -> BaseException:
+    error: BaseException = trial.get_pickled_error() or trial.get_error() or tune.TuneError()
+    return getattr(error, "cause", None) or error
