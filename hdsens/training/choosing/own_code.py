@@ -81,7 +81,7 @@ def _leaves(loss: Tensor) -> Iterator[Tensor]:
             continue
         seen.add(node)
         if type(node).__name__ == "AccumulateGrad":
-            yield node.variable
+            yield node.variable  # type: ignore[attr-defined] # of this kind of node alone
         waiting += [following for following, _ in node.next_functions]
 
 

@@ -6,7 +6,7 @@ import base64
 import math
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,12 @@ def decode(told: Any) -> Any:
         return array[()] if told["scalar"] else array
     if kind == "generator":
         return GeneratorState(decode(content))
-    return {"float": float, "complex": complex, "bytes": _bytes}[kind](content)
+    parsers: Mapping[str, Callable[[Any], Any]] = {
+        "float": float,
+        "complex": complex,
+        "bytes": _bytes,
+    }
+    return parsers[kind](content)
 
 
 def restored(present: Any, new: Any) -> Any:
