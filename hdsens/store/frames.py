@@ -12,6 +12,7 @@ import pandas as pd
 
 from hdsens.notebook import html_table
 from hdsens.store.declared import protocol_history, task_settings
+from hdsens.store.learned import learned
 from hdsens.store.place import Location
 from hdsens.store.store import Store
 from hdsens.study import Study
@@ -74,7 +75,7 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     elif "source" not in names:
         current = current.drop(columns="source")
     if "learned" not in names:
-        current["learned"] = _learned(current)
+        current["learned"] = learned(current)
     current.attrs["factors"] = names
     current.attrs["expected"] = len(expected) + (len(rest) if all else 0)
     current.attrs["n_rows"] = len(current)
@@ -158,15 +159,6 @@ def _with_factors(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         levels = [point.get(name) for point in points]
         wide.insert(after + offset, name, [levels[code] for code in codes])
     return wide
-
-
-def _learned(cells: pd.DataFrame) -> pd.Series[bool]:
-    """Whether training made the loss smaller by more than rounding; null where unknown."""
-    before, after = (cells[name].astype("float64") for name in ("initial_loss", "train_loss"))
-    known = before.notna() & after.notna()
-    smaller = after < before - 1e-6 * np.maximum(1.0, before.abs())
-    diverged = cells["outcome"] == "diverged"
-    return (smaller & ~diverged).astype("boolean").where(known | diverged)
 
 
 def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd.DataFrame:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hdsens.store.learned import NEEDED, count_unlearned
 from hdsens.study.cells import Cell
 
 VERSIONS = ("hdsens_version", "torch_version", "device", "dtype")
-COLUMNS = ("outcome", "error", "source", *VERSIONS)
+COLUMNS = ("error", "source", *NEEDED, *VERSIONS)
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Status:
     """How far a study is: counts of cells.
 
     Of the cells that are not the study's, searches asked for `searched`; `other` ones belong to
-    another study of the store.
+    another study of the store. Of the completed ones, `unlearned` ended no better than untrained,
+    apart from those at lr = 0 that cannot learn.
     """
 
     expected: int
@@ -29,6 +31,7 @@ class Status:
     failed: int
     other: int = 0
     searched: int = 0
+    unlearned: int = 0
 
     @property
     def missing(self) -> int:
@@ -74,6 +77,7 @@ def summarise(rows: pa.Table, expected: Iterable[Cell]) -> Summary:
             failed=outcomes["failed"],
             other=len(beside) - searched,
             searched=searched,
+            unlearned=count_unlearned(of.select(NEEDED).to_pandas()),
         ),
         _counts(of.filter(failed)["error"]),
         {name: found for name, found in versions.items() if len(found) > 1},

@@ -46,13 +46,21 @@ def in_a_line(counts: Status) -> str:
     """Counts as the end of a run tells them."""
     return (
         f"{counts.expected} cells: {counts.completed} completed, {counts.diverged} diverged, "
-        f"{counts.failed} failed, {counts.missing} missing"
+        f"{counts.failed} failed, {counts.missing} missing{_unlearned(counts)}"
     )
+
+
+def _unlearned(counts: Status) -> str:
+    if not counts.unlearned:
+        return ""
+    return f"; {counts.unlearned} of the completed ended no better than untrained"
 
 
 def _counts(counts: Status) -> Iterable[str]:
     for name in ("expected", "completed", "diverged", "failed", "missing"):
         yield f"{name:<9}{getattr(counts, name):>9}"
+    if counts.unlearned:
+        yield f"{'no better':<9}{counts.unlearned:>9}  completed, but no better than untrained"
     if counts.other:
         yield f"{'other':<9}{counts.other:>9}  cells of other versions of the study"
     if counts.searched:

@@ -27,6 +27,7 @@ from hdsens.report.page.tables import PARTS, REGRET, SENSITIVITY, Table, table
 from hdsens.report.words import answer
 from hdsens.report.words import sentences as words
 from hdsens.store import Results
+from hdsens.store.learned import count_unlearned
 from hdsens.study import Study
 from hdsens.text import count, join
 
@@ -70,6 +71,7 @@ class ResultView:
     question: str
     has_hd: bool
     account: Accounting
+    unlearned: int
     how_far: str | None
     cost: str
     seeds: str
@@ -99,6 +101,7 @@ def view(results: Results, key: str) -> ResultView:
         question=words.question(study),
         has_hd=any(arm.is_hd for arm in study.arms),
         account=account,
+        unlearned=count_unlearned(cells),
         how_far=words.how_far(account),
         cost=words.cost(cells),
         seeds=_seeds(study),
