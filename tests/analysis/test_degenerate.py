@@ -114,15 +114,19 @@ OWN = {  # tables that read a column of their own
     "cells_at": ("cell_id", "steps", "diverged_step"),
     "join": ("finished_at",),
 }
+FAULTS = ("without ", "null ", "half of ", "text as ", "lists as ")
 MEETINGS = 4
 
 
 def tables_for(frame: str) -> list[str]:
-    """Four of the tables in turn, and those that read the column that is wrong.
+    """All tables for a frame that has next to nothing in it, where each fails in a way of its own.
 
-    All with all would be 1,326 runs, most of them through the one place where frames are checked.
+    Faults of one column are found in the one place where frames are checked: such a frame meets
+    four tables in turn, and those that read that column besides.
     """
     names, at = [*TABLES], MEETINGS * [*FRAMES].index(frame)
+    if not frame.startswith(FAULTS):
+        return names
     in_turn = [names[(at + i) % len(names)] for i in range(MEETINGS)]
     return [*in_turn, *(n for n in OWN if frame.endswith(OWN[n]) and n not in in_turn)]
 
@@ -134,9 +138,8 @@ def test_a_table_or_one_line(frame):
 
 
 def test_each_table_meets_each_kind_of_fault():
-    kinds = ("without", "null", "half", "text", "lists")
-    met = {(t, k) for k in kinds for f in FRAMES if f.startswith(f"{k} ") for t in tables_for(f)}
-    assert len(met) == len(TABLES) * len(kinds)
+    met = {(t, k) for k in FAULTS for f in FRAMES if f.startswith(k) for t in tables_for(f)}
+    assert len(met) == len(TABLES) * len(FAULTS)
 
 
 BAD_TRACES = {
