@@ -92,7 +92,7 @@ def test_a_second_run_trains_nothing_and_a_new_level_just_its_cells(small, tmp_p
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path):
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path, capsys):
     small["task"] |= {
         "model": "models_for_tests:kills_its_worker_once",
         "model_settings": {"marker": str(tmp_path / "killed")},
@@ -100,6 +100,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(small, tmp_path
     done = train(small, tmp_path / "out", pack_size=5, path="plain")
     assert (tmp_path / "killed").exists()
     assert done.status.whole
+    assert capsys.readouterr().out == ""  # half a page of Ray's would stand there
     healthy = change(small, ["task"], {**small["task"], "model": "logreg", "model_settings": {}})
     run(
         Study.from_dict(healthy), tmp_path / "healthy", executor="inline", pack_size=5, path="plain"
