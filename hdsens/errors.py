@@ -55,6 +55,18 @@ class StoppedError(RuntimeError):
         super().__init__(_one_line(message))
 
 
+def came_through(error: BaseException, package: str) -> bool:
+    """Whether code of a package raised an error or passed it on."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith(package) for frame, _ in frames)
+
+
+def is_signal(error: BaseException) -> bool:
+    """Whether a `SystemExit` is how Ray ends a worker that got SIGTERM, not a person's own exit."""
+    names = (frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, SystemExit) and "sigterm_handler" in names
+
+
 def describe(error: BaseException, limit: int = 1000) -> str:
     """An exception in one line: type, message, and where a person's own code raised it.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from hdsens.errors import InputError
+from hdsens.errors import InputError, StoppedError, came_through, describe
 from hdsens.launch.changes import explain_changes
 from hdsens.launch.executor import Means
 from hdsens.launch.interrupts import Interrupts
@@ -130,11 +130,19 @@ def run(
 
 @contextmanager
 def _stopping_at_faults(store: Store) -> Iterator[None]:
-    """A disk that is full or a folder that is not writable ends the run with one line."""
+    """A disk that is full or a folder that is not writable ends the run with one line.
+
+    So does any other fault of the machine, which is told as what it is.
+    """
     try:
         yield
     except OSError as error:
-        raise unwritable(store, error) from error
+        if came_through(error, "hdsens.store"):
+            raise unwritable(store, error) from error
+        raise StoppedError(
+            f"the run met {describe(error)}: not in its results, which are kept; set it right, and "
+            "the same command again goes on from here"
+        ) from error
 
 
 def _write_report(store: Store, *, anew: bool) -> Location:

@@ -59,6 +59,11 @@ class Job:
         task, arms = self.study.task, self.study.arms
         return any(map(is_import_path, (task.model, task.data, *(arm.optimizer for arm in arms))))
 
+    @cached_property
+    def has_own_model(self) -> bool:
+        """Whether the model is a person's own, which may keep what no state_dict has."""
+        return is_import_path(self.study.task.model)
+
     def initial_loss(self, seed: int) -> float:
         """Full training loss of the seed's fresh model, computed once for all its cells."""
         if seed not in self._initial_losses:

@@ -7,7 +7,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.optim.lr_scheduler import MultiplicativeLR
@@ -79,6 +79,15 @@ def build_optimizer(
     return optimizer(parameters, **arguments)
 
 
+def set_mode(optimizer: torch.optim.Optimizer, mode: Literal["train", "eval"]) -> None:
+    """Call an optimizer's `train()` or `eval()`, where it has both.
+
+    Such a one is evaluated at other weights than it trains at, as Schedule-Free is.
+    """
+    if all(callable(getattr(optimizer, name, None)) for name in ("train", "eval")):
+        getattr(optimizer, mode)()
+
+
 def build_schedule(optimizer: torch.optim.Optimizer, name: str) -> MultiplicativeLR | None:
     """`inv_sqrt` gives step t the factor 1/√t.
 
@@ -118,6 +127,7 @@ def check_optimizers(study: Study) -> None:
                     "mend the arm's settings or factors",
                 ) from None
             try:
+                set_mode(optimizer, "train")
                 optimizer.step()
             except USER_ERRORS as error:
                 raise InputError(

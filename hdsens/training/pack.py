@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hdsens.errors import describe
+from hdsens.errors import USER_ERRORS, describe, is_signal
 from hdsens.records import CellRecord, PackRecord, Snapshot, failure
 from hdsens.study import Study
 from hdsens.study.cells import Cell
@@ -77,6 +77,7 @@ class PackTraining:
         self._ready: list[CellRecord] = []
         self._turns: deque[_Turn] | None = None
         self._run: FusedRun | PlainRun | None = None
+        self._can_be_kept = True
 
     @property
     def live(self) -> tuple[Cell, ...]:
@@ -107,16 +108,17 @@ class PackTraining:
     def snapshot(self) -> Snapshot | None:
         """All that the live cells need to go on elsewhere, with the records of those that ended.
 
-        It holds parameters, buffers and the optimizer's state; what a model keeps elsewhere is
-        lost. None between two turns, where nothing is half done, and where an optimizer's state is
-        more than tensors and JSON values.
+        It holds parameters, buffers, the optimizer's state, and plain data that the model keeps
+        elsewhere. None between two turns, where nothing is half done, and where anything of these
+        is more than tensors and plain data, which is said once.
         """
-        if self._run is None:
+        if self._run is None or not self._can_be_kept:
             return None
         try:
             taken = self._run.snapshot()
         except CannotKeepError as reason:
-            _log.info("no snapshot: %s", reason)
+            _log.warning("cannot be checkpointed: %s; interrupted, it starts anew", reason)
+            self._can_be_kept = False
             return None
         return complete_snapshot(taken, self._study, self._ready, self._seconds)
 
@@ -141,7 +143,9 @@ class PackTraining:
                 self._turns = self._first_turns(job)
             if self._turns:
                 self._step_of(job, self._turns)
-        except Exception as error:  # a pack that cannot go on must not stop the others
+        except USER_ERRORS as error:  # a pack that cannot go on must not stop the others
+            if is_signal(error):
+                raise
             self._ready += [failure(cell, error) for cell in self.live]
 
     def _new_job(self) -> Job:
@@ -165,7 +169,9 @@ class PackTraining:
             finally:  # an interrupt leaves what had ended too
                 self._ready += run.ended()
             following = [] if run.is_over else None
-        except Exception as error:  # whatever a user's model or optimizer raises
+        except USER_ERRORS as error:  # whatever a user's model or optimizer raises
+            if is_signal(error):
+                raise
             rest = _without(turn.cells, self._ready)
             following = _turns_after(error, rest, turn)
             if turn.path == "plain":
@@ -208,7 +214,7 @@ def _one_by_one(cells: Sequence[Cell], snapshot: Snapshot | None) -> list[_Turn]
     return [_Turn((c,), "plain", snapshot if c.cell_id in kept else None) for c in cells]
 
 
-def _turns_after(error: Exception, rest: Sequence[Cell], turn: _Turn) -> list[_Turn]:
+def _turns_after(error: BaseException, rest: Sequence[Cell], turn: _Turn) -> list[_Turn]:
     """How the rest of a fused turn goes on: in halves where memory was short, else one by one.
 
     A plain turn ends with its cell.

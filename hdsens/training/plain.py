@@ -11,12 +11,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
+from hdsens.errors import USER_ERRORS
 from hdsens.records import CellRecord, Snapshot, failure
 from hdsens.study.cells import Cell
 from hdsens.training.examples import Batches, Split
-from hdsens.training.job import Job, all_finite, evaluate, evaluation_steps, trace_steps
-from hdsens.training.optimizers import build_optimizer, build_schedule
+from hdsens.training.job import (
+    Evaluation,
+    Job,
+    all_finite,
+    evaluate,
+    evaluation_steps,
+    trace_steps,
+)
+from hdsens.training.optimizers import build_optimizer, build_schedule, set_mode
+from hdsens.training.overflow import has_overflowed
 from hdsens.training.recorder import Recorder
+from hdsens.training.resuming.held_state import changes_in, held_state, put_back
 from hdsens.training.resuming.optimizer_state import load_optimizer, save_optimizer
 from hdsens.training.resuming.snapshots import (
     note_unusable,
@@ -35,7 +45,7 @@ def train_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellRecord]:
             while not run.is_over:
                 run.advance()
             yield from run.ended()
-        except Exception as error:  # whatever a user's model or optimizer raises is their result
+        except USER_ERRORS as error:  # whatever a user's model or optimizer raises is their result
             yield failure(cell, error)
 
 
@@ -51,7 +61,7 @@ def _restored(job: Job, cell: Cell, snapshot: Snapshot) -> PlainRun | None:
     try:
         run = PlainRun(job, cell, job.fresh_model(cell.seed))
         run.restore(snapshot)
-    except Exception as error:  # it may be damaged, or the model's code another
+    except USER_ERRORS as error:  # it may be damaged, or the model's code another
         note_unusable(error)
         return None
     return run
@@ -85,6 +95,8 @@ class PlainRun:
         self.traced = trace_steps(study.trace.points, cell.steps) | self.evaluated
         self.taken = 0
         self._end: _End | None = None
+        self._held_at_first = held_state(model) if job.has_own_model else None
+        set_mode(self.optimizer, "train")
 
     @property
     def is_over(self) -> bool:
@@ -94,21 +106,46 @@ class PlainRun:
     def advance(self) -> None:
         """Make one step: measure the minibatch loss, update, trace and evaluate.
 
-        Diverged = a non-finite minibatch loss, gradient, lr or parameter, or a non-finite
-        evaluation.
+        Diverged = a non-finite minibatch loss, gradient, lr or parameter, a non-finite
+        evaluation, or an error that such numbers have raised.
         """
         step = self.taken + 1
+        try:
+            self._end = self._step(step)
+        except USER_ERRORS as error:
+            if not self._has_overflowed(error, step):
+                raise
+            self._end = _End(step, diverged=True)
+        self.taken = step
+
+    def _step(self, step: int) -> _End | None:
         loss = self.update(step)
         if loss is None:
-            self._end = _End(step, diverged=True)
-            return
+            return _End(step, diverged=True)
         stops = self.job.study.stop.when == "targets" and self.recorder.all_reached
         last = stops or step == self.cell.steps
         if last or step in self.traced:
             end = self.record(step, loss, evaluated=last or step in self.evaluated)
             if last or end.diverged:
-                self._end = end
-        self.taken = step
+                return end
+        return None
+
+    def _has_overflowed(self, error: BaseException, step: int) -> bool:
+        """Whether the error is divergence; it makes the step again, on weights that are lost."""
+
+        def again() -> None:
+            self.update(step)
+            if step in self.evaluated or step == self.cell.steps:
+                self.evaluate()
+
+        def untrained() -> None:
+            run = PlainRun(self.job, self.cell, self.job.fresh_model(self.cell.seed))
+            for group in run.optimizer.param_groups:
+                group["lr"] = 0.0
+            run.evaluate()
+            run.update(1)
+
+        return has_overflowed(error, again, untrained, is_first=step == 1)
 
     def ended(self) -> list[CellRecord]:
         """The record of the cell once it is over, as `train_cells` gives it."""
@@ -137,10 +174,14 @@ class PlainRun:
         """All that the cell needs to go on.
 
         Raises:
-            CannotKeepError: the optimizer's state is more than tensors and JSON values.
+            CannotKeepError: the optimizer's state is more than tensors and JSON values, or what
+                the model holds besides tensors is more than plain data.
         """
+        held = changes_in(self.model, self._held_at_first)
+        set_mode(self.optimizer, "eval")  # as its users do before they save
         arrays, optimizer = save_optimizer(self.optimizer)
         weights = {f"model/{name}": to_array(w)[None] for name, w in self._weights().items()}
+        set_mode(self.optimizer, "train")
         return Snapshot(
             step=self.taken,
             cell_ids=(self.cell.cell_id,),
@@ -148,6 +189,7 @@ class PlainRun:
             details={
                 "path": "plain",
                 "optimizer": optimizer,
+                "held": held,
                 "recorder": self.recorder.to_json(),
             },
         )
@@ -160,6 +202,8 @@ class PlainRun:
         for name, weight in self._weights().items():
             weight.copy_(to_tensor(kept[name][0], self.job.device))
         load_optimizer(self.optimizer, arrays, snapshot.details["optimizer"])
+        set_mode(self.optimizer, "train")
+        put_back(self.model, snapshot.details.get("held", {}))
         if self.schedule is not None:
             self.schedule.last_epoch = snapshot.step
         self.recorder.restore(snapshot.details["recorder"])
@@ -206,12 +250,30 @@ class PlainRun:
 
     def record(self, step: int, batch_loss: float, *, evaluated: bool) -> _End:
         """Add a trace point; with an evaluation where asked."""
+        self._check_parameters()
         if not evaluated:
             self.recorder.point(step, batch_loss, None, None)
             return _End(step, diverged=False)
-        train = evaluate(self.model, self.job.examples.train)
-        valid = evaluate(self.model, self.job.examples.valid)
+        train, valid = self.evaluate()
         if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
             return _End(step, diverged=True)
         self.recorder.point(step, batch_loss, train, valid)
         return _End(step, False, train.loss, valid.loss, valid.accuracy)
+
+    def evaluate(self) -> tuple[Evaluation, Evaluation]:
+        """The model on the training and on the validation split, as its optimizer shows it."""
+        set_mode(self.optimizer, "eval")
+        splits = self.job.examples.train, self.job.examples.valid
+        train, valid = (evaluate(self.model, split) for split in splits)
+        set_mode(self.optimizer, "train")
+        return train, valid
+
+    def _check_parameters(self) -> None:
+        """Those that came later, or were frozen at first, would never be trained."""
+        known = {id(parameter) for parameter in self.parameters}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and id(parameter) not in known:
+                raise RuntimeError(
+                    f"parameter {name!r} came, or was thawed, after the optimizer was made, which "
+                    "does not train it: make all in __init__, and freeze none of them at first"
+                )

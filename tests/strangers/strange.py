@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 import sys
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -330,3 +332,147 @@ class Quits(nn.Module):
         if self.passes == 3:
             raise SystemExit(3)
         return self.net(x)
+
+
+class Averaged(torch.optim.SGD):
+    """Evaluated at the average of its points, as Schedule-Free: `eval()` and `train()` swap."""
+
+    def __init__(self, params, lr=0.1, weight_decay=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+        self.taken, self.averaged, self.calls = 0, True, ""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        if self.averaged:
+            raise RuntimeError("call train() first")
+        super().step()
+        self.taken += 1
+        for p in self.param_groups[0]["params"]:
+            self.state[p].setdefault("average", p.clone()).lerp_(p, 1 / self.taken)
+
+    @torch.no_grad()
+    def _swap(self):
+        for p in self.param_groups[0]["params"] if self.state else ():
+            p.data, self.state[p]["average"] = self.state[p]["average"], p.data.clone()
+
+    def eval(self):
+        self.calls += "e"
+        if not self.averaged:
+            self._swap()
+        self.averaged = True
+
+    def train(self):
+        self.calls += "t"
+        if self.averaged:
+            self._swap()
+        self.averaged = False
+
+
+class NeedsFinite(nn.Module):
+    """Raises, in one of many ways, on numbers that are not finite."""
+
+    def __init__(self, how: str, only_in_eval: bool = False, blank: bool = False) -> None:
+        super().__init__()
+        self.net, self.how, self.only_in_eval, self.blank = mlp(), how, only_in_eval, blank
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.net(x)
+        if self.training and self.only_in_eval:
+            return out.clamp(-1, 1).nan_to_num()
+        if (
+            self.blank and self.net[0].weight.abs().max() > 1
+        ):  # any bits may stand in memory that is new; here some that are no number
+            blank = torch.empty(2)
+            blank.numpy()[:] = math.nan
+            blank[:1].copy_(out.detach()[0, :1])
+        largest = (out.abs().max() ** 2 * 1e30).detach()
+        if self.how == "linalg":
+            torch.linalg.cholesky(torch.eye(2) * (largest / largest))
+        elif self.how == "int":
+            int(largest)
+        elif self.how == "math":
+            math.exp(min(float(out.detach().abs().max()), 1000.0))
+        elif self.how == "distribution":
+            torch.distributions.Normal(largest / largest, 1.0)
+        elif self.how == "sample":
+            torch.multinomial(torch.stack([largest, largest / largest]), 1)
+        elif self.how == "check":
+            assert torch.isfinite(largest), "not finite"
+        elif self.how == "bug" and self.net[0].weight.abs().max() > 1:
+            raise RuntimeError("a mistake of mine")
+        return out
+
+
+class Decomposes(torch.optim.SGD):
+    """Decomposes a matrix of its weights' size, which is no number once they are too large."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step()
+        for p in self.param_groups[0]["params"]:
+            size = p.square().max().square()
+            torch.linalg.cholesky(torch.eye(2) * ((1 + size) / (1 + size)))
+
+
+class ReplacesLate(nn.Module):
+    """Puts a new layer in the place of one, at a step that no first look sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.passes = mlp(), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        if self.passes == 5 and self.training:
+            self.net[0] = nn.Linear(12, 8, dtype=x.dtype)
+        return self.net(x)
+
+
+class Keeps(nn.Module):
+    """Computes with something that is no parameter and no buffer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.net, self.what = mlp(), what
+        if what == "hooked":
+            self.net[1].register_forward_hook(_counting_hook())
+        if what == "draws":
+            self.generator = torch.Generator().manual_seed(3)
+        if what == "iterates":
+            self.source = (1 / n for n in itertools.count(1))
+        if what == "kept_frozen":
+            self.pace = nn.Parameter(torch.ones(()), requires_grad=False)
+        if what == "complex":
+            self.turn = nn.Parameter(torch.ones(8, dtype=torch.complex64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.what == "counts" and self.training:
+            self.passes = getattr(self, "passes", 0) + 1
+        if self.what == "counts":
+            return self.net(x) / (1 + 0.1 * getattr(self, "passes", 0))
+        if self.what == "draws":
+            return self.net(x + 0.1 * torch.randn(12, generator=self.generator))
+        if self.what == "iterates":
+            return self.net(x) * next(self.source)
+        if self.what == "kept_frozen":
+            with torch.no_grad():
+                self.pace.mul_(0.99)
+            return self.net(x) * self.pace
+        if self.what == "complex":
+            return self.net[2](torch.tanh((self.net[0](x) * self.turn).real))
+        return self.net(x)
+
+
+def keeps(what: str) -> nn.Module:
+    return Keeps(what)
+
+
+def _counting_hook():
+    calls = 0
+
+    def hook(module, inputs, output):
+        nonlocal calls
+        calls += 1
+        return output / (1 + 0.1 * calls)
+
+    return hook

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from hdsens.training.resuming.held_state import changes, held_state, put_back
+from hdsens.training.resuming.held_state import changes_in, held_state, put_back
 from hdsens.training.resuming.snapshots import CannotKeepError
 
 
@@ -96,7 +96,7 @@ def made():
 def test_plain_data_wherever_a_model_keeps_it_comes_back_exactly():
     model, fresh = made(), held_state(made())
     passes(model, 3)
-    told = json.loads(json.dumps(changes(fresh, held_state(model))))
+    told = json.loads(json.dumps(changes_in(model, fresh)))
     resumed = made()
     put_back(resumed, told)
     assert resumed.same is resumed.average.history
@@ -110,7 +110,7 @@ def test_a_model_that_holds_nothing_more_has_no_changes():
         nn.Linear(3, 3)))  # fmt: skip
     fresh = held_state(model)
     model[2](model[1](model[0](torch.ones(2, 3)))[0]).sum().backward()
-    assert changes(fresh, held_state(model)) == {}
+    assert changes_in(model, fresh) == {}
 
 
 class Holds(nn.Module):
@@ -132,19 +132,19 @@ def test_what_is_no_plain_data_cannot_be_kept(thing, change):
     fresh = held_state(model)
     model.change(model.thing)
     with pytest.raises(CannotKeepError, match=r"the model's model\.thing is no plain data"):
-        changes(fresh, held_state(model))
+        changes_in(model, fresh)
 
 
 def test_what_can_be_compared_and_stays_is_no_obstacle():
     for thing in (itertools.count(), torch.eye(3).to_sparse()):
         model = Holds(thing, None)
         fresh = held_state(model)
-        assert changes(fresh, held_state(model)) == {}
+        assert changes_in(model, fresh) == {}
 
 
 def test_a_model_that_is_built_otherwise_does_not_take_the_state():
     model, fresh = made(), held_state(made())
     passes(model, 1)
-    told = changes(fresh, held_state(model))
+    told = changes_in(model, fresh)
     with pytest.raises(CannotKeepError, match=r"has no place|does not come back"):
         put_back(nn.Linear(3, 3), told)

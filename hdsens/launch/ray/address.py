@@ -45,12 +45,17 @@ def no_answer(address: str | None, error: Exception) -> InputError:
     """The error for an address where no cluster answers, or a cluster of our own (None)."""
     reason = (str(error).strip() or "no reply").splitlines()[0]
     if address is None:
-        return InputError(
-            "Ray", f"must start on this machine: {reason}", remedy="try again, or --executor inline"
-        )
+        return InputError("Ray", f"must start on this machine: {reason}", remedy=_remedy(error))
     return InputError(
         "--address",
         f"must be a Ray cluster that answers: {reason}",
         address,
         "start one with `ray start --head`, give its token if it has one, or leave it out",
     )
+
+
+def _remedy(error: Exception) -> str:
+    """Ray keeps sockets and logs below TMPDIR, in paths that must be short."""
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        return "set TMPDIR or RAY_TMPDIR to a short path that can be written, or --executor inline"
+    return "try again, or --executor inline"

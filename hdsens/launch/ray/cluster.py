@@ -44,7 +44,7 @@ def open_cluster(address: str | None) -> Iterator[Watch]:
             # file called like a module of Python would take that one's place: it comes last.
             job_config=JobConfig(_client_job=True),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise no_answer(address, error) from None
     with without_rays_words():
         watch = Watch()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hdsens.errors import USER_ERRORS
 from hdsens.records import CellRecord, Snapshot
 from hdsens.study.cells import Cell
 from hdsens.training.examples import Batches
@@ -18,6 +19,7 @@ from hdsens.training.fused.stack import Stack, backward_cells, evaluate_cells
 from hdsens.training.fused.update_rules import UpdateRule
 from hdsens.training.job import EVALUATION_BATCH, Job, evaluation_steps, trace_steps
 from hdsens.training.optimizers import inv_sqrt_factor
+from hdsens.training.resuming.held_state import changes_in, held_state, put_back
 from hdsens.training.resuming.snapshots import (
     CannotKeepError,
     note_unusable,
@@ -69,7 +71,7 @@ def start_fused(job: Job, cells: Sequence[Cell], snapshot: Snapshot | None) -> F
         try:
             run = FusedRun(job, cells)
             run.restore(snapshot)
-        except Exception as error:  # it may be damaged, or the model's code another
+        except USER_ERRORS as error:  # it may be damaged, or the model's code another
             note_unusable(error)
         else:
             return run
@@ -86,6 +88,8 @@ class FusedRun:
         self.stack = Stack.of(job.fresh_model(first.seed), len(cells))
         self.batches = Batches(job.examples, first.seed, first.batch_size)
         self._parts = tuple(self.stack.module.parameters())
+        self._frozen_at_first = {name: t._version for name, t in self.stack.frozen.items()}
+        self._held_at_first = held_state(self.stack.module) if job.has_own_model else None
         self.ledger = Ledger(cells, job.target_losses, self.batches.per_epoch)
         self.may_stop = study.stop.when == "targets"
         self.evaluated = evaluation_steps(study.trace.evaluate, first.steps)
@@ -116,9 +120,17 @@ class FusedRun:
         return self.ledger.ended(self.initial_loss)
 
     def snapshot(self) -> Snapshot:
-        """All that the live cells need to go on."""
+        """All that the live cells need to go on.
+
+        Raises:
+            CannotKeepError: no step has been made, what the model holds besides tensors is more
+                than plain data, or it writes into frozen parameters.
+        """
         if self.rule is None:
             raise CannotKeepError("no step has been made")
+        if {name: t._version for name, t in self.stack.frozen.items()} != self._frozen_at_first:
+            raise CannotKeepError("the model writes into parameters that are frozen")
+        held = changes_in(self.stack.module, self._held_at_first)
         window = zip(("losses", "lrs", "checksums"), zip(*self._rows, strict=True), strict=False)
         tensors = {
             **{f"parameters/{name}": tensor for name, tensor in self.stack.parameters.items()},
@@ -133,7 +145,7 @@ class FusedRun:
                 **{name: to_array(tensor) for name, tensor in tensors.items()},
                 **{f"ledger/{name}": array for name, array in self.ledger.state().items()},
             },
-            details={"path": "fused", "trained": list(self.trained)},
+            details={"path": "fused", "trained": list(self.trained), "held": held},
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -149,6 +161,7 @@ class FusedRun:
         steps = [window[name].unbind(1) for name in ("losses", "lrs", "checksums") if window]
         self._rows = list(zip(*steps, strict=True))
         self.ledger.restore(under("ledger", arrays))
+        put_back(self.stack.module, snapshot.details.get("held", {}))
 
     def _tensors(self, prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         found = under(prefix, arrays)
@@ -181,6 +194,8 @@ class FusedRun:
         """
         if any(map(operator.is_not, self._parts, self.stack.module.parameters())):
             raise RuntimeError("a model that replaces its parameters trains by itself")
+        if any(tensor.requires_grad for tensor in self.stack.frozen.values()):
+            raise RuntimeError("a model that thaws its parameters trains by itself")
         losses, lrs, sums = (torch.stack(x).cpu().numpy() for x in zip(*self._rows, strict=True))
         first = self.step - len(losses) + 1
         window = Window(first, losses.astype(float), lrs, np.isfinite(sums))

@@ -41,12 +41,15 @@ def held_state(model: nn.Module) -> State:
     return {path: _told(value, weights) for path, (value, _) in _Walk.over(model).places.items()}
 
 
-def changes(fresh: Mapping[str, Any], trained: Mapping[str, Any]) -> State:
-    """What of a trained model's state is other than it was.
+def changes_in(model: nn.Module, fresh: Mapping[str, Any] | None) -> State:
+    """What of a model's `held_state` is other than it was; nothing where it was not looked at.
 
     Raises:
         CannotKeepError: something that is no plain data is other, or may be.
     """
+    if fresh is None:
+        return {}
+    trained = held_state(model)
     found = {path: v for path, v in trained.items() if path not in fresh or v != fresh[path]}
     hidden = [path for path in fresh if path not in trained]
     hidden += [path for path, value in trained.items() if value == _OPAQUE]
@@ -58,7 +61,7 @@ def changes(fresh: Mapping[str, Any], trained: Mapping[str, Any]) -> State:
 
 @torch.no_grad()
 def put_back(model: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give a fresh model the `changes` of one like it.
+    """Give a fresh model the `changes_in` one like it.
 
     Raises:
         CannotKeepError: it does not hold them then.
@@ -119,7 +122,7 @@ class _Walk:
         for name, module in root.named_modules():
             at = f"{path}.{name}" if name else path
             own = {k: v for k, v in vars(module).items() if k not in _OF_MODULES}
-            if type(module).__module__.startswith("torch."):
+            if type(module).__module__.startswith(("torch.", "hdsens.")):
                 own = {k: v for k, v in own.items() if _is_counter(k, v)}
             self.owners[at] = vars(module)
             for key, value in own.items():

@@ -53,7 +53,7 @@ def is_usable(snapshot: Snapshot, study: Study, path: Path) -> bool:
     return known and snapshot.details["path"] in ("plain", path)
 
 
-def note_unusable(error: Exception) -> None:
+def note_unusable(error: BaseException) -> None:
     """Say that training starts anew."""
     _log.warning("a snapshot does not fit: %s: %s", type(error).__name__, error)
 
