@@ -24,7 +24,7 @@ def hdsens(*arguments, cwd, **more):
     environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
     return subprocess.run(
         [sys.executable, "-c", "from hdsens.cli import main; main()", *map(str, arguments)],
-        cwd=cwd, env=environment, text=True, capture_output=True, timeout=120, check=False, **more,
+        cwd=cwd, env=environment, text=True, capture_output=True, timeout=500, check=False, **more,
     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ def test_watch_stays_until_every_cell_is_there(small, tmp_path):
     ) as watching:  # fmt: skip
         ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
-        shown, _ = watching.communicate(timeout=60)
+        shown, _ = watching.communicate(timeout=500)
     assert watching.returncode == 0
     assert "completed       18" in shown
 

@@ -47,7 +47,7 @@ def join(tmp_path):
     for node in nodes:
         node.terminate()
     for node in nodes:
-        node.communicate(timeout=60)
+        node.communicate(timeout=500)
 
 
 def raylet(node):
@@ -73,7 +73,7 @@ def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     wait_for(lambda: len(cells_parts(tmp_path)) > 1 and trains(other), run)
     os.kill(raylet(other), signal.SIGKILL)
     begun = len(cells_parts(tmp_path))
-    _, err = run.communicate(timeout=250)
+    _, err = run.communicate(timeout=500)
     assert run.returncode == 0, err
     assert "Traceback" not in err
     assert begun < len(cells_parts(tmp_path))

@@ -120,7 +120,7 @@ def test_nothing_secret_is_written_to_store_page_or_log(small, tmp_path):
     done = subprocess.run(
         [*RUN, "small.toml", "--out", "out", "--pack-size", "5", "--path", "plain"],
         cwd=tmp_path, text=True, env=environment(**marks),
-        capture_output=True, timeout=120, check=False,
+        capture_output=True, timeout=500, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert json.loads(next((tmp_path / "out" / "runs").iterdir()).read_text())["executor"] == "ray"
@@ -147,13 +147,13 @@ with open_cluster(None):
     stranger = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     probe = "import ray; ray.init(address=%r, log_to_driver=False); print('inside')" % address
     done = subprocess.run([sys.executable, "-c", probe], env={**stranger, "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "0" * 64}, capture_output=True, text=True, timeout=60)
+        "RAY_AUTH_TOKEN": "0" * 64}, capture_output=True, text=True, timeout=500)
     print("refused" if "inside" not in done.stdout else "let in", file=sys.stderr)
     print(Path.home().joinpath(".ray").exists(), file=sys.stderr)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(HOME=str(tmp_path)), text=True,
-        capture_output=True, timeout=120, check=False,
+        capture_output=True, timeout=500, check=False,
     )  # fmt: skip
     assert done.stderr.splitlines()[-2:] == ["refused", "False"], done.stderr
 
@@ -167,7 +167,7 @@ assert run(Study.from_dict({small!r}), {str(tmp_path / "out")!r}).status.whole
 """
     bare = {k: v for k, v in environment(HOME=str(tmp_path)).items() if not k.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=bare, text=True, capture_output=True, timeout=120,
+        [sys.executable, "-c", code], env=bare, text=True, capture_output=True, timeout=500,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

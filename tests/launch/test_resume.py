@@ -120,7 +120,7 @@ def test_a_pack_on_a_worker_that_is_interrupted_goes_on_from_where_it_was(long, 
         lambda: (tmp_path / "count").exists() and (tmp_path / "count").stat().st_size > 300, run
     )
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=500)
     assert run.returncode == 1, err
     assert checkpoints(tmp_path / "cut")
     made = passes(tmp_path)

@@ -159,7 +159,7 @@ def test_every_rank_of_ddp_ends_with_the_same_lr(tmp_path):
         )
         for rank in range(2)
     ]
-    finished = [rank.communicate(timeout=120) for rank in ranks]
+    finished = [rank.communicate(timeout=500) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], finished
     first, second = (out.splitlines() for out, _ in finished)
     assert first == second

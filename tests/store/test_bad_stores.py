@@ -116,7 +116,7 @@ def test_a_malformed_store_ends_a_real_process_with_status_2(full, name):
     done = subprocess.run(
         [sys.executable, "-c", "from hdsens.cli import main; main()", "report", full.folder],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, text=True,
-        capture_output=True, timeout=60, check=False,
+        capture_output=True, timeout=500, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("hdsens: file ")

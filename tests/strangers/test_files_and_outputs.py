@@ -25,7 +25,7 @@ HDSENS = [sys.executable, "-c", "from hdsens.cli import main; main()"]
 def hdsens(*arguments, cwd, **environment):
     return subprocess.run(
         [sys.executable, "-P", "-c", "from hdsens.cli import main; main()", *arguments],
-        cwd=cwd, env=os.environ | environment, capture_output=True, check=False, timeout=200,
+        cwd=cwd, env=os.environ | environment, capture_output=True, check=False, timeout=500,
     )  # fmt: skip
 
 
