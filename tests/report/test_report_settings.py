@@ -57,6 +57,6 @@ def test_several_settings_that_fit_the_frozen_one_are_all_told() -> None:
 def test_what_is_explored_is_counted_over_every_setting() -> None:
     page = Page(render([with_momentum(None)]))
     assert (
-        "Partly: sgd_hd depends much less on lr than sgd (only for lr below sgd's best) at 1 of 2"
+        "Partly: sgd_hd depends much less on lr than sgd (only below sgd's best lr) at 1 of 2"
         in page.text
     )
