@@ -90,13 +90,12 @@ import sys
 from dataclasses import replace
 from hdsens.analysis import verdict
 from hdsens.report.words.answer import confirmed
-from hdsens.study import Arm
 from verdict_studies import GOOD, PROTOCOL
 found = verdict(replace(GOOD, seeds=range(5)).cells(), PROTOCOL)
 print(found)
 print(found.joint["not_supported"].item())
-arm = Arm(name="sgd_hd", optimizer="SGDHD", baseline="sgd", lr=[0.1], hypergrad_lr=1e-3)
-print(confirmed(arm, "inconclusive", found.parts[found.parts["part"] == "C5"]))
+asked = found.parts[found.parts["part"] == "C5"]
+print(confirmed("sgd_hd", "sgd", "inconclusive", asked))
 """
 
 
