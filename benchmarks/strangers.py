@@ -3,15 +3,15 @@
     python -m benchmarks.strangers [--draws 2000] [--first 0] [--faults]
 
 Each draw of a small grammar (`benchmarks.strangers_own`) must give one result however it trains,
-that of a loop of thirty lines below, or be refused before training, or be said (a cell that fails
-with its reason, a warning). Anything else is a silent difference, and there must be none.
+that of a plain loop (`benchmarks.strangers_oracle`), or be refused before training, or be said (a
+cell that fails with its reason, a warning). Anything else is a silent difference, and there must be
+none.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,26 +20,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional
 
-import hdsens.optim
 from benchmarks import strangers_own as own
+from benchmarks.strangers_oracle import expected
 from hdsens.errors import InputError
 from hdsens.records import CellRecord
 from hdsens.study import Study
-from hdsens.study.cells import Cell, arm_arguments, expand
-from hdsens.tasks.data import forget_data, split_indices
+from hdsens.study.cells import Cell, expand
+from hdsens.tasks.data import forget_data
 from hdsens.training.check import check_data_again, check_study, examples_to_train
 from hdsens.training.choosing.choice import choose_packs
-from hdsens.training.environment import training_environment
 from hdsens.training.examples import forget_examples
 from hdsens.training.pack import PackTraining
-from hdsens.training.randomness import Purpose, epoch_order, seed_all, seed_for
 
-_CPU = torch.device("cpu")
-_BATCH = 128  # of evaluations
 _SAME = {"float32": 2e-3, "float64": 1e-6}
 """Relative: sums in another order, enlarged by some steps of training."""
 _FIELDS = ("initial_loss", "train_loss", "valid_loss", "valid_accuracy", "lr_final", "lr_max")
@@ -132,135 +125,6 @@ def _optimizer(feature: str) -> tuple[str, dict[str, Any]]:
     return (f"benchmarks.strangers_own:{feature}" if hasattr(own, feature) else feature), {}
 
 
-class MustRefuseError(Exception):
-    """No way of training this is right."""
-
-
-class Oracle:
-    """A cell trained by a loop as anybody writes it, with nothing of the toolkit's training."""
-
-    def __init__(self, study: Study, cell: Cell) -> None:
-        self.task, self.cell, self.arm = study.task, cell, study.arm(cell.arm)
-        self.dtype = getattr(torch, study.task.dtype)
-        self._load()
-        self.model = self._model()
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        arguments = arm_arguments(self.arm, study.task, cell.factors)
-        self.optimizer = _class(self.arm.optimizer)(self.parameters, **arguments)
-        self._mode("train")
-
-    def _load(self) -> None:
-        random_state = torch.random.get_rng_state()
-        data = own.data(**self.task.data_settings)
-        torch.random.set_rng_state(random_state)
-        self.augment = data.augment
-        splits = [(data.train_inputs, data.train_targets), (data.test_inputs, data.test_targets)]
-        if self.task.validation != "test":
-            kept = split_indices(len(data.train_targets), self.task.validation)
-            splits = [(data.train_inputs[rows], data.train_targets[rows]) for rows in kept]
-        self.train, self.valid = [
-            (torch.tensor(x, dtype=self.dtype), torch.tensor(y)) for x, y in splits
-        ]
-        if not all(x.isfinite().all() for x, _ in (self.train, self.valid)):
-            raise MustRefuseError("data that are not finite")
-
-    def _model(self) -> nn.Module:
-        seed_all(seed_for(self.cell.seed, 0, Purpose.WEIGHTS), _CPU)
-        model = own.model(**self.task.model_settings)
-        for tensor in (*model.parameters(), *model.buffers()):
-            if tensor.is_complex():
-                tensor.data = tensor.data.to(self.dtype.to_complex())
-            elif tensor.is_floating_point():
-                tensor.data = tensor.data.to(self.dtype)
-        return model
-
-    def _mode(self, name: str) -> None:
-        if hasattr(self.optimizer, "eval"):
-            getattr(self.optimizer, name)()
-
-    def outcome(self) -> dict[str, Any]:
-        """Fields of the record that any way of training must give."""
-        initial = self._evaluate(self._model(), self.train)[0]
-        lrs: list[float] = []
-        middle = math.ceil(0.5 * self.cell.steps)
-        for step in range(1, self.cell.steps + 1):
-            if not self._update(step, lrs):
-                return {"outcome": "diverged", "diverged_step": step, "initial_loss": initial}
-            if step in (middle, self.cell.steps):
-                self._mode("eval")
-                (train, _), (valid, right) = (
-                    self._evaluate(self.model, split) for split in (self.train, self.valid)
-                )
-                self._mode("train")
-                if not (math.isfinite(train) and math.isfinite(valid)):
-                    return {"outcome": "diverged", "diverged_step": step, "initial_loss": initial}
-        return {
-            "outcome": "completed", "diverged_step": None, "initial_loss": initial,
-            "train_loss": train, "valid_loss": valid, "valid_accuracy": right,
-            "lr_final": lrs[-1], "lr_max": max(lrs),
-        }  # fmt: skip
-
-    def _update(self, step: int, lrs: list[float]) -> bool:
-        seed_all(seed_for(self.cell.seed, step, Purpose.FORWARD), _CPU)
-        inputs, targets = self._batch(step)
-        self.model.train()
-        self.optimizer.zero_grad()
-        loss = functional.cross_entropy(self.model(inputs), targets)
-        loss.backward()
-        self._check_untrained()
-        if self.arm.clip_grad_norm and loss.isfinite():
-            nn.utils.clip_grad_norm_(self.parameters, self.arm.clip_grad_norm)
-        gradients = [p.grad.to_dense() for p in self.parameters if p.grad is not None]
-        if not all(x.isfinite().all() for x in (loss, *gradients)):
-            return False
-        try:
-            self.optimizer.step()
-        except RuntimeError as error:
-            if "overflow" in str(error):
-                return False
-            raise
-        if not all(p.isfinite().all() for p in self.parameters):
-            return False
-        lrs.append(float(self.optimizer.param_groups[0]["lr"]))
-        if self.arm.schedule == "inv_sqrt":
-            self.optimizer.param_groups[0]["lr"] *= math.sqrt(step / (step + 1))
-        return math.isfinite(lrs[-1])
-
-    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        n, size = len(self.train[1]), self.cell.batch_size
-        epoch, index = divmod(step - 1, math.ceil(n / size))
-        rows = epoch_order(self.cell.seed, epoch, n)[index * size : (index + 1) * size]
-        inputs, targets = (x[torch.from_numpy(rows)] for x in self.train)
-        if self.augment is not None:
-            generator = torch.Generator()
-            generator.manual_seed(seed_for(self.cell.seed, step, Purpose.AUGMENT))
-            inputs = self.augment(inputs, generator)
-        return inputs, targets
-
-    def _check_untrained(self) -> None:
-        known = {id(p) for p in self.parameters}
-        lost = [p for p in self.model.parameters() if p.grad is not None and id(p) not in known]
-        lost += [p for m in getattr(self.model, "rest", ()) for p in m.parameters()]
-        if lost:
-            raise MustRefuseError("parameters that nothing trains")
-
-    @torch.no_grad()
-    def _evaluate(self, model: nn.Module, split: tuple[torch.Tensor, torch.Tensor]) -> Any:
-        model.eval()
-        loss, right = 0.0, 0
-        for x, y in zip(split[0].split(_BATCH), split[1].split(_BATCH), strict=True):
-            logits = model(x.clone())
-            loss += functional.cross_entropy(logits, y, reduction="none").double().sum().item()
-            right += int((logits.argmax(1) == y).sum())
-        return loss / len(split[1]), right / len(split[1])
-
-
-def _class(path: str) -> Any:
-    if ":" in path:
-        return getattr(own, path.partition(":")[2])
-    return getattr(hdsens.optim, path, None) or getattr(torch.optim, path)
-
-
 @dataclass(frozen=True)
 class Judged:
     """What became of a draw: `equal`, `refused`, `said` or `different`, with the reason."""
@@ -285,17 +149,17 @@ def judge(draw: Draw) -> Judged:
         if pack.path == "fused":
             ways["fused"] = _train(study, cells, "fused")
             ways["fused and resumed"] = _resume(study, cells, "fused")
-        expected = [_expected(study, cell) for cell in cells]
+        wanted = [expected(study, cell) for cell in cells]
     for way, records in ways.items():
         if records is None:
             if not any("cannot be checkpointed" in text for text in said):
                 return Judged("different", f"{way}: no checkpoint, without a word")
             continue
-        for record, right in zip(records, expected, strict=True):
+        for record, right in zip(records, wanted, strict=True):
             reason = _difference(record, right, study.task.dtype)
             if reason:
                 return Judged("different", f"{way}, lr {record.cell.factors['lr']}: {reason}")
-    failed = [right for right in expected if right["outcome"] == "failed"]
+    failed = [right for right in wanted if right["outcome"] == "failed"]
     return Judged("said" if failed or None in ways.values() else "equal")
 
 
@@ -326,17 +190,6 @@ def _resume(study: Study, cells: Sequence[Cell], path: Any) -> list[CellRecord] 
     if snapshot is None:
         return None
     return _records(PackTraining(study, cells, "cpu", 1, path, snapshot))
-
-
-def _expected(study: Study, cell: Cell) -> dict[str, Any]:
-    with training_environment(getattr(torch, study.task.dtype), 1):
-        try:
-            return Oracle(study, cell).outcome()
-        except MustRefuseError as error:
-            return {"outcome": "failed", "must": str(error)}
-        except (Exception, SystemExit) as error:
-            wild = isinstance(error, torch.linalg.LinAlgError)
-            return {"outcome": "diverged" if wild else "failed"}
 
 
 def _difference(record: CellRecord, right: dict[str, Any], dtype: str) -> str:
