@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from hdsens.optim._torch_private import bookkeeping
+from hdsens.optim._torch_private import bookkeeping, require_fused_kernel
 from hdsens.optim.adam_update import bias_corrections, descend, descend_fused
 from hdsens.optim.checks import check_moments, refuse_capture
 from hdsens.optim.hypergradient import HypergradientOptimizer
@@ -114,6 +114,8 @@ class AdamHD(HypergradientOptimizer):
     @bookkeeping
     def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
         def split() -> list[Run]:
+            for param in params if settings.fused else []:
+                require_fused_kernel(param)
             members = [_member(param, self.state[param]) for param in params]
             _start(members, settings.names)
             return list(runs(members, settings.names, settings.singly))

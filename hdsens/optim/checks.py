@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdsens.optim._torch_private import is_wrapper
+from hdsens.optim._torch_private import is_fsdp_shard, is_wrapper, sharding_caller
 
 RULES = ("additive", "multiplicative")
 UNSUPPORTED = ("capturable", "differentiable")
@@ -26,14 +26,15 @@ def check_options(owner: str, options: Mapping[str, Any]) -> None:
     _check_transition(owner, options["transition"])
     _check_bounds(owner, options["lr_bounds"], options["lr"])
     _check_non_negative(owner, options, "weight_decay", "use 0 for none")
-    for name in UNSUPPORTED:
-        if options.get(name):
-            remedy = "torch.optim has it where it is needed"
-            raise _refusal(owner, f"{name} is not supported", repr(options[name]), remedy)
+    _refuse_unsupported(owner, options, UNSUPPORTED)
 
 
 def check_momentum(owner: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError unless momentum, dampening and nesterov go together as in torch's SGD."""
+    """Raise ValueError unless momentum, dampening and nesterov go together as in torch's SGD.
+
+    ``fused``, which `SGDHD` has no kernel for, is refused as well.
+    """
+    _refuse_unsupported(owner, options, ["fused"])
     momentum, dampening = options["momentum"], options["dampening"]
     _check_non_negative(owner, options, "momentum", "use 0 for none")
     if not _is_finite(dampening):
@@ -59,14 +60,22 @@ def check_moments(owner: str, options: Mapping[str, Any]) -> None:
 
 
 def check_plain(owner: str, params: Iterable[Tensor]) -> None:
-    """Raise TypeError for the first complex parameter, or one that holds other tensors."""
+    """Raise TypeError for the first complex parameter, or one of which a rank has a shard."""
     for param in params:
         if param.is_complex():
             rule = f"{owner}: parameters must be real (got {param.dtype})"
             raise TypeError(f"{rule}; optimize torch.view_as_real of it")
         if is_wrapper(param):
-            rule = f"{owner}: parameters must be plain tensors (got {type(param).__name__})"
-            raise TypeError(f"{rule}; replicate them, as DistributedDataParallel does")
+            raise _sharded(owner, type(param).__name__)
+        if is_fsdp_shard(param):
+            raise _sharded(owner, "a shard of FullyShardedDataParallel")
+
+
+def refuse_sharding(owner: str) -> None:
+    """Raise TypeError inside a ZeroRedundancyOptimizer: each rank would adapt an lr of its own."""
+    caller = sharding_caller()
+    if caller is not None:
+        raise _sharded(owner, f"one rank's part from {caller}")
 
 
 def sparse_refusal(owner: str, gradient: Tensor) -> RuntimeError:
@@ -80,6 +89,18 @@ def refuse_capture(owner: str, params: Sequence[Tensor]) -> None:
     if params[0].is_cuda and torch.cuda.is_current_stream_capturing():
         rule = f"{owner}: step() cannot be captured in a CUDA graph, since it counts on the host"
         raise RuntimeError(f"{rule}; capture forward and backward, and step outside")
+
+
+def _sharded(owner: str, got: str) -> TypeError:
+    rule = f"{owner}: parameters must be plain tensors (got {got})"
+    return TypeError(f"{rule}; replicate them, as DistributedDataParallel does")
+
+
+def _refuse_unsupported(owner: str, options: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if options.get(name):
+            remedy = "torch.optim has it where it is needed"
+            raise _refusal(owner, f"{name} is not supported", repr(options[name]), remedy)
 
 
 def _check_lr(owner: str, lr: Any) -> None:

@@ -16,7 +16,7 @@ from hdsens.optim._torch_private import (
     keep_out_of_compilation,
     without_grad,
 )
-from hdsens.optim.checks import check_options, check_plain, sparse_refusal
+from hdsens.optim.checks import check_options, check_plain, refuse_sharding, sparse_refusal
 from hdsens.optim.lr_rules import owned
 from hdsens.optim.lr_trail import warn_where_overwritten
 from hdsens.optim.packing import Member, Run, repack
@@ -45,6 +45,7 @@ class HypergradientOptimizer(Optimizer):
 
     def __init__(self, params: ParamsT, options: dict[str, Any]) -> None:
         """Check `options` first: torch keeps whatever it is given."""
+        refuse_sharding(type(self).__name__)
         self._check(options)
         self._start()
         defaults = {name: _plain(value) for name, value in options.items()}

@@ -68,11 +68,19 @@ def _adapted(group: dict[str, Any], slope: float) -> float:
 def _adapt_tensor(group: dict[str, Any], slope: Tensor) -> None:
     lr, rate = group["lr"], group["hypergrad_lr"]
     if group["rule"] == "additive":
-        lr.add_(slope.to(lr.device, lr.dtype), alpha=rate)
+        _add(lr, slope.to(lr.device), rate)
     else:
         lr.mul_(1 + rate * slope.to(lr.device, lr.dtype))
     if group["lr_bounds"] is not None:
         lr.clamp_(*group["lr_bounds"])
+
+
+def _add(lr: Tensor, slope: Tensor, rate: float) -> None:
+    """Add `rate` times the slope, which itself may be too large for lr's dtype."""
+    exact = (lr + rate * slope).to(lr.dtype) if slope.dtype != lr.dtype else lr
+    lr.add_(slope.to(lr.dtype), alpha=rate)
+    if exact is not lr:
+        lr.copy_(torch.where(lr.isfinite(), lr, exact))
 
 
 def _counter_beside(lr: float | Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -61,12 +62,28 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
         return first
     if any(term.dtype != first.dtype or term.device != first.device for term in terms):
         terms = [term.to(first.device, torch.float64) for term in terms]
-    return torch.stack(list(terms)).sum()
+    column = torch.stack(list(terms))
+    summed = column.sum()
+    return column.double().sum() if _overflows(summed) else summed
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
-    """The dot product; a compiler can fuse the sum of a product with what made its factors."""
-    return (x * y).sum() if torch.compiler.is_compiling() else torch.dot(x, y)
+    """The dot product, in float64 where it overflows float32 on a CPU.
+
+    Elsewhere the host would have to wait for it. A compiler can fuse the sum of a product with
+    what made its factors.
+    """
+    if torch.compiler.is_compiling():
+        return (x * y).sum()
+    dot = torch.dot(x, y)
+    return torch.dot(x.double(), y.double()) if _overflows(dot) else dot
+
+
+def _overflows(number: Tensor) -> bool:
+    """Whether float64 may hold what float32 does not; False where the host would have to wait."""
+    if torch.compiler.is_compiling() or number.device.type != "cpu":
+        return False
+    return number.dtype == torch.float32 and not math.isfinite(number)
 
 
 def widened(x: Tensor) -> Tensor:

@@ -133,6 +133,25 @@ def test_what_torch_offers_and_these_do_not_is_refused(make, name):
     assert make([{"params": one_param(), name: False}])
 
 
+def test_a_fused_kernel_is_refused_where_there_is_none():
+    """SGDHD has none; AdamHD says for a device without one what torch says."""
+    with pytest.raises(ValueError, match="SGDHD") as caught:
+        SGDHD([{"params": one_param(), "fused": True}])
+    assert str(caught.value) == (
+        "SGDHD: fused is not supported (got True); torch.optim has it where it is needed"
+    )
+    messages = []
+    for make in (torch.optim.Adam, AdamHD):
+        weight = torch.zeros(2, device="meta", requires_grad=True)
+        optimizer = make([weight], fused=True)
+        weight.grad = torch.zeros_like(weight)
+        with pytest.raises(RuntimeError) as refused:
+            optimizer.step()
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+    assert "supported devices" in messages[0]
+
+
 @pytest.mark.parametrize("make", [SGDHD, AdamHD])
 def test_complex_parameters_are_refused(make):
     with pytest.raises(TypeError) as caught:
@@ -158,8 +177,35 @@ def test_sharded_parameters_are_refused(make, one_process):
     model = torch.distributed.fsdp.fully_shard(torch.nn.Linear(2, 1), mesh=one_process)
     with pytest.raises(TypeError) as caught:
         make(model.parameters())
-    assert str(caught.value) == (
-        f"{make.__name__}: parameters must be plain tensors (got DTensor); "
+    assert str(caught.value) == sharded(make, "DTensor")
+
+
+@pytest.mark.parametrize("use_orig_params", [False, True])
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_shards_of_the_older_fsdp_are_refused(make, use_orig_params, one_process):
+    model = torch.distributed.fsdp.FullyShardedDataParallel(
+        torch.nn.Linear(2, 1), use_orig_params=use_orig_params, device_id=torch.device("cpu")
+    )
+    with pytest.raises(TypeError) as caught:
+        make(model.parameters())
+    assert str(caught.value) == sharded(make, "a shard of FullyShardedDataParallel")
+
+
+@pytest.mark.parametrize("make", [SGDHD, AdamHD])
+def test_one_ranks_part_of_the_parameters_is_refused(make, one_process):
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    weights = one_param()
+    with pytest.raises(TypeError) as caught:
+        ZeroRedundancyOptimizer(weights, make, lr=0.1)
+    assert str(caught.value) == sharded(make, "one rank's part from ZeroRedundancyOptimizer")
+    assert ZeroRedundancyOptimizer(weights, torch.optim.SGD, lr=0.1)
+    assert make(weights)
+
+
+def sharded(make, got):
+    return (
+        f"{make.__name__}: parameters must be plain tensors (got {got}); "
         "replicate them, as DistributedDataParallel does"
     )
 

@@ -65,6 +65,34 @@ def test_half_precision_products_do_not_overflow(make):
     assert 0 < optimizer.param_groups[0]["lr"] < 1
 
 
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01)], ids=["float", "tensor"])
+def test_a_dot_product_too_large_for_float32_moves_lr_by_what_is_finite(foreach, lr):
+    """h = 2e40, of which the hypergradient step is 2e-3; and products that cancel: h = 0."""
+    for size, signs, expected in (
+        (1e20, [1.0, 1.0], 0.01 + 2e-3),
+        (1e20, [1.0, -1.0], 0.01),
+        (1.5e19, [1.0, 1.0], 0.01 + 4.5e-5),  # of two products, each of which float32 holds
+    ):
+        params = [torch.zeros(1, requires_grad=True) for _ in signs]
+        optimizer = SGDHD(params, lr=lr, hypergrad_lr=1e-43, foreach=foreach)
+        for step in range(2):
+            for param, sign in zip(params, signs, strict=True):
+                param.grad = torch.full_like(param, size * (sign if step else 1.0))
+            optimizer.step()
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_norms_too_large_for_float32_have_their_cosine(make):
+    weight = torch.zeros(4, requires_grad=True)
+    optimizer = make([weight], lr=0.01, hypergrad_lr=0.1, rule="multiplicative")
+    for _ in range(2):
+        weight.grad = torch.full_like(weight, 1e19 if make is AdamHD else 1e25)
+        optimizer.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.011, rel=1e-4)
+
+
 @pytest.mark.skipif(not hasattr(torch.Tensor, "grad_dtype"), reason="older torch refuses it itself")
 @pytest.mark.parametrize("make", MAKES)
 def test_a_gradient_of_another_dtype(make):
