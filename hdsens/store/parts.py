@@ -240,7 +240,8 @@ _UNREADABLE = (OSError, pa.ArrowException, ValueError, OverflowError)
 
 
 def _header(place: Place, name: str, file: pq.ParquetFile) -> Header:
-    text = (file.schema_arrow.metadata or {}).get(_LABEL)
+    schema = file.schema_arrow
+    text = (schema.metadata or {}).get(_LABEL)
     try:
         label = json.loads(text) if text is not None else None
     except (ValueError, RecursionError):
@@ -256,7 +257,7 @@ def _header(place: Place, name: str, file: pq.ParquetFile) -> Header:
         key=label.get("key"),
         replaces=tuple(map(str, replaces)) if isinstance(replaces, list) else (),
         version=version,
-        schema=file.schema_arrow.remove_metadata(),
+        schema=schema.remove_metadata(),
         rows=file.metadata.num_rows,
     )
 
