@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -44,7 +45,9 @@ def sharding_caller() -> str | None:
     """The class of the optimizer that is making one for its rank's parameters alone, if any."""
     module = sys.modules.get("torch.distributed.optim")
     sharding = getattr(module, "ZeroRedundancyOptimizer", None)
-    frame = sys._getframe(1) if sharding is not None else None
+    if sharding is None:
+        return None
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if isinstance(frame.f_locals.get("self"), sharding):
             return "ZeroRedundancyOptimizer"
