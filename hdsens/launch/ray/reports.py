@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -90,5 +92,9 @@ class Reporter(tune.Callback):
 
 
 def _error_of(trial: Trial) -> BaseException:
-    error: BaseException = trial.get_pickled_error() or trial.get_error() or tune.TuneError()
+    """A trial's last error, from Tune's local file: its storage has it only later."""
+    kept = trial.pickled_error_file
+    if kept is None or not Path(kept).exists():
+        return tune.TuneError()
+    error: BaseException = pickle.loads(Path(kept).read_bytes())
     return getattr(error, "cause", None) or error
