@@ -53,7 +53,8 @@ def test_from_new_study_to_report(tmp_path):
     ran = hdsens("run", "mine.toml", "--executor", "inline", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines() == [
-        "112 cells: 112 completed, 0 diverged, 0 failed, 0 missing",
+        "112 cells: 112 completed, 0 diverged, 0 failed, 0 missing; "
+        "16 of the completed ended no better than untrained",
         "report: results/mine/report.html",
         "results/mine",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from hdsens.training.resuming.snapshots import CannotKeepError, to_array, to_tensor
 
 _KNOWN = ("torch.optim.", "hdsens.optim.")  # state_dict is all of their state
-_TORCHS_OWN = frozenset(vars(torch.optim.SGD([nn.Parameter(torch.zeros(()))])))
 
 
 def save_optimizer(
@@ -64,7 +64,13 @@ def load_optimizer(
 def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     if type(optimizer).__module__.startswith(_KNOWN):
         return {}
-    return {name: v for name, v in vars(optimizer).items() if name not in _TORCHS_OWN}
+    return {name: v for name, v in vars(optimizer).items() if name not in _torchs_own()}
+
+
+@cache
+def _torchs_own() -> frozenset[str]:
+    """What torch keeps in any optimizer; a first one imports its compiler, which takes seconds."""
+    return frozenset(vars(torch.optim.SGD([nn.Parameter(torch.zeros(()))])))
 
 
 def _mend_dtypes(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
