@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch.distributions import Distribution
 
 from hdsens.errors import InputError
 
@@ -17,16 +18,21 @@ def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
     """Default dtype, threads, denormals for training; the caller's come back, generators too.
 
     Denormals are flushed to zero because cells near zero are many times slower on CPUs otherwise.
+    Distributions check their arguments as in a new process: ``torch.compile``, at its first use,
+    turns that off for good, and a cell's outcome would depend on what ran before it.
     """
     old_dtype, old_threads = torch.get_default_dtype(), torch.get_num_threads()
+    old_checks = Distribution._validate_args
     old_random, old_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 # what it replaces is what is kept
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.set_default_dtype(dtype)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
+        Distribution.set_default_validate_args(__debug__)
         try:
             yield
         finally:
+            Distribution.set_default_validate_args(old_checks)
             torch.set_flush_denormal(False)
             torch.set_num_threads(old_threads)
             torch.set_default_dtype(old_dtype)

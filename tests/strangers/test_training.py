@@ -89,6 +89,22 @@ def test_an_error_on_numbers_that_a_cell_made_infinite_is_divergence(how):
     assert (wild.train_loss, wild.error) == (None, None)
 
 
+@pytest.fixture
+def compiled_before():
+    """What the first ``torch.compile`` leaves behind in its process."""
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    yield
+    torch.distributions.Distribution.set_default_validate_args(before)
+
+
+def test_the_same_where_torch_compile_has_turned_checks_of_distributions_off(compiled_before):
+    task = {"model_settings": {"how": "distribution"}, "steps": 12}
+    calm, wild = trained(declare("NeedsFinite", lr=[0.0, 1e9], task=task))
+    assert (calm.outcome, wild.outcome) == ("completed", "diverged")
+    assert torch.distributions.Distribution._validate_args is False
+
+
 def test_python_overflow_after_the_first_step_is_divergence():
     task = {"model_settings": {"how": "math"}, "steps": 12}
     calm, wild = trained(declare("NeedsFinite", lr=[0.0, 1e9], task=task))
