@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import pytest
-from tests_support import SMALL
+from tests_support import SMALL, short_page
 
 
 @pytest.fixture
 def small() -> dict[str, Any]:
     """The small study as nested dicts, to be changed at will."""
     return copy.deepcopy(SMALL)
+
+
+@pytest.fixture(autouse=True)
+def page_of_a_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run draws its page only in tests marked `page`: it takes ten times as long as training."""
+    if "hdsens.launch" in sys.modules and not request.node.get_closest_marker("page"):
+        monkeypatch.setattr("hdsens.report.render", short_page)
 
 
 SERVICES = ("ray", "system", "service")

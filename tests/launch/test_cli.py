@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,20 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from forked import Process, hdsens
 from test_ray import write_toml
 from tests_support import change
 
 from hdsens.cli import cli
-
-HERE = Path(__file__).parent
-
-
-def hdsens(*arguments, cwd, **more):
-    environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
-    return subprocess.run(
-        [sys.executable, "-c", "from hdsens.cli import main; main()", *map(str, arguments)],
-        cwd=cwd, env=environment, text=True, capture_output=True, timeout=500, check=False, **more,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
@@ -38,7 +28,10 @@ def test_every_command_has_help_with_an_example(name):
 
 
 def test_from_new_study_to_report(tmp_path):
-    made = hdsens("new", "mine.toml", cwd=tmp_path)
+    script = Path(sys.executable).with_name("hdsens")  # as pip installed it
+    made = subprocess.run(
+        [script, "new", "mine.toml"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert (made.returncode, made.stdout) == (0, "wrote mine.toml; now: hdsens run mine.toml\n")
     text = (tmp_path / "mine.toml").read_text()
     (tmp_path / "mine.toml").write_text(
@@ -69,6 +62,7 @@ def test_from_new_study_to_report(tmp_path):
             "diverged         0",
             "failed           0",
             "missing          0",
+            "no better       16  completed, but no better than untrained",
         ]
     page = hdsens(
         *("report", "results/mine", "--out", "page.html", "--tables", "tables"), cwd=tmp_path
@@ -181,7 +175,7 @@ def test_code_of_ones_own_that_cannot_begin_ends_with_status_2_and_nothing_writt
 
 def test_failed_cells_are_told_with_exit_status_1(small, tmp_path):
     write_toml(change(small, ["task", "model"], "models_for_tests:tires"), tmp_path / "small.toml")
-    ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
+    ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path, page=True)
     assert ran.returncode == 1, ran.stderr
     assert ran.stdout.splitlines()[:2] == [
         "18 cells: 0 completed, 0 diverged, 18 failed, 0 missing",
@@ -254,15 +248,10 @@ def test_importing_is_light():
 
 def test_watch_stays_until_every_cell_is_there(small, tmp_path):
     write_toml(small, tmp_path / "small.toml")
-    with subprocess.Popen(
-        [sys.executable, "-c", "from hdsens.cli import main; main()", "status", "small.toml",
-         "--watch"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
-        text=True, stdout=subprocess.PIPE,
-    ) as watching:  # fmt: skip
-        ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
-        assert ran.returncode == 0, ran.stderr
-        shown, _ = watching.communicate(timeout=500)
+    watching = Process("status", "small.toml", "--watch", cwd=tmp_path)
+    ran = hdsens("run", "small.toml", "--executor", "inline", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    shown, _ = watching.communicate()
     assert watching.returncode == 0
     assert "completed       18" in shown
 

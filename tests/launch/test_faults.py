@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forked import Process, environment
 from test_inline import MEASURED, train
-from test_ray import RUN, environment, write_toml
+from test_ray import write_toml
 from test_resume import wait_for
 from tests_support import change
 
@@ -48,11 +49,8 @@ def temporary_files(folder):
 
 
 def start(tmp_path, *arguments, **more):
-    return subprocess.Popen(
-        [*RUN, "small.toml", "--out", "out", "--pack-size", "3", "--path", "plain", *arguments],
-        cwd=tmp_path, env=environment(**more), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    plan = ("--out", "out", "--pack-size", "3", "--path", "plain")
+    return Process("run", "small.toml", *plan, *arguments, cwd=tmp_path, env=environment(**more))
 
 
 def cells_parts(tmp_path):
@@ -104,7 +102,7 @@ def test_a_folder_that_is_read_only_ends_with_one_line(small, tmp_path, mount):
     remount = ["mount", "-o", "remount,ro,bind", str(tmp_path / "out")]
     subprocess.run(remount, check=True)
     run = start(tmp_path, "--executor", "inline")
-    _, err = run.communicate(timeout=500)
+    _, err = run.communicate()
     assert run.returncode in (1, 2)
     assert err.splitlines()[-1].startswith(
         "hdsens: results 'out' cannot be written: Read-only file system; "
@@ -119,7 +117,7 @@ def test_a_folder_that_is_moved_away_stops_the_run_and_goes_on_where_it_is(small
     run = start(tmp_path, "--executor", "inline")
     wait_for(lambda: cells_parts(tmp_path), run)
     (tmp_path / "out").rename(tmp_path / "moved")
-    _, err = run.communicate(timeout=500)
+    _, err = run.communicate()
     assert run.returncode == 1
     assert err.splitlines()[-1].startswith(
         "hdsens: results 'out' cannot be written: No such file or directory; "
@@ -136,7 +134,7 @@ def test_a_folder_that_is_moved_away_stops_the_run_and_goes_on_where_it_is(small
 def test_two_runs_at_once_neither_corrupt_nor_double_anything(small, tmp_path):
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
     runs = [start(tmp_path, "--executor", "inline") for _ in range(2)]
-    errors = [run.communicate(timeout=500)[1] for run in runs]
+    errors = [run.communicate()[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], errors
     store = Store(tmp_path / "out")
     assert not store.damage()
@@ -223,7 +221,7 @@ def test_a_second_interrupt_ends_at_once(small, tmp_path):
     while "stopping" not in run.stderr.readline():
         assert run.poll() is None
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=50)  # before the worker's minute is over
+    _, err = run.communicate()
     assert run.returncode == 1
     assert err.splitlines()[-1] == "hdsens: interrupted; the same command again goes on from here"
 
@@ -237,7 +235,7 @@ def test_a_raylet_that_is_killed_ends_the_run_and_the_next_one_goes_on(small, tm
     wait_for(lambda: cells_parts(tmp_path), run)
     (raylet,) = [p for p, command in children(run.pid) if Path(command).name == "raylet"]
     os.kill(raylet, signal.SIGKILL)
-    _, err = run.communicate(timeout=500)
+    _, err = run.communicate()
     assert run.returncode == 1, err
     assert err.splitlines()[-1].startswith("hdsens: the Ray cluster is gone")
     assert "Traceback" not in err

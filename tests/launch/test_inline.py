@@ -27,6 +27,7 @@ def same_numbers(one, other):
     pd.testing.assert_frame_equal(read_traces(one), read_traces(other), check_exact=True)
 
 
+@pytest.mark.page
 def test_a_run_holds_every_cell_and_writes_its_page(small, tmp_path):
     done = train(small, tmp_path / "out")
     assert done.status.whole
@@ -139,6 +140,7 @@ def test_a_plan_stands_and_an_option_that_it_overrules_is_noted(small, tmp_path)
     assert train(more, tmp_path / "whole", path="plain", pack_size=4).notes == same.notes == ()
 
 
+@pytest.mark.page
 def test_a_model_that_raises_fails_its_cells_and_a_mended_one_trains_them(small, tmp_path):
     broken = change(small, ["task", "model"], "models_for_tests:tires")
     done = train(broken, tmp_path)

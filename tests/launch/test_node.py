@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forked import environment
 from test_faults import cells_parts, children, start
 from test_inline import train
-from test_ray import _free_port, environment, write_toml
+from test_ray import _free_port, write_toml
 from test_resume import wait_for
 
 from hdsens import read_cells, read_traces
@@ -47,7 +48,7 @@ def join(tmp_path):
     for node in nodes:
         node.terminate()
     for node in nodes:
-        node.communicate(timeout=500)
+        node.communicate()
 
 
 def raylet(node):
@@ -73,7 +74,7 @@ def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     wait_for(lambda: len(cells_parts(tmp_path)) > 1 and trains(other), run)
     os.kill(raylet(other), signal.SIGKILL)
     begun = len(cells_parts(tmp_path))
-    _, err = run.communicate(timeout=500)
+    _, err = run.communicate()
     assert run.returncode == 0, err
     assert "Traceback" not in err
     assert begun < len(cells_parts(tmp_path))

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cli import hdsens
+from forked import environment, hdsens
 from test_inline import train
-from test_ray import RUN, environment, write_toml
+from test_ray import write_toml
 from tests_support import change
 
 from hdsens import Study
@@ -117,10 +117,9 @@ def test_nothing_secret_is_written_to_store_page_or_log(small, tmp_path):
         for name in ("AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "LOGNAME", "USER", "HOSTNAME")
     }
     marks["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    done = subprocess.run(
-        [*RUN, "small.toml", "--out", "out", "--pack-size", "5", "--path", "plain"],
-        cwd=tmp_path, text=True, env=environment(**marks),
-        capture_output=True, timeout=500, check=False,
+    done = hdsens(
+        *("run", "small.toml", "--out", "out", "--pack-size", "5", "--path", "plain"),
+        cwd=tmp_path, env=environment(**marks), page=True,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert json.loads(next((tmp_path / "out" / "runs").iterdir()).read_text())["executor"] == "ray"

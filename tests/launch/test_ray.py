@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import ray
+from forked import Process, environment, hdsens
 from test_inline import same_numbers
 from tests_support import change
 
@@ -24,8 +24,6 @@ from hdsens.store import Store
 from hdsens.store.plan import read_plan
 
 pytestmark = pytest.mark.ray
-HERE = Path(__file__).parent
-RUN = [sys.executable, "-c", "from hdsens.cli import main; main()", "run"]
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +36,6 @@ def cluster():
 
 def train(data, out, **options):
     return run(Study.from_dict(data), out, executor="ray", **options)
-
-
-def environment(**more):
-    """As a shell has it: a run in this process leaves the token of its cluster behind."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    return {**own, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}", **more}
 
 
 def write_toml(data, path):
@@ -203,23 +195,19 @@ def test_a_model_that_cannot_begin_is_refused_by_the_worker_that_tries_it(small,
 def test_ctrl_c_leaves_a_store_that_the_next_run_continues(small, tmp_path):
     small["task"]["model"] = "models_for_tests:waits"
     write_toml(small, tmp_path / "small.toml")
-    command = [*RUN, str(tmp_path / "small.toml"), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(
-        [*command, "--pack-size", "5", "--path", "plain"], env=environment(), cwd=tmp_path,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    command = ("run", tmp_path / "small.toml", "--out", tmp_path / "out")
+    process = Process(
+        *command, "--pack-size", "5", "--path", "plain", cwd=tmp_path, own_session=True
+    )
     while not list((tmp_path / "out" / "parts").glob("cells-*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=500)
+    _, err = process.communicate()
     assert process.returncode == 1, err
     assert "Traceback" not in err
     assert len(read_cells(tmp_path / "out")) < 18
-    again = subprocess.run(
-        [*command, "--executor", "inline"], env=environment(), cwd=tmp_path, text=True,
-        capture_output=True, timeout=500, check=False,
-    )  # fmt: skip
+    again = hdsens(*command, "--executor", "inline", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1] == str(tmp_path / "out")
     assert (read_cells(tmp_path / "out")["outcome"] == "completed").sum() == 18
@@ -227,11 +215,7 @@ def test_ctrl_c_leaves_a_store_that_the_next_run_continues(small, tmp_path):
 
 def test_an_address_where_no_cluster_answers_is_bad_input(small, tmp_path):
     write_toml(small, tmp_path / "small.toml")
-    command = [*RUN, str(tmp_path / "small.toml"), "--address", "127.0.0.1:1", "--out"]
-    done = subprocess.run(
-        [*command, str(tmp_path / "out")], env=environment(), text=True, capture_output=True,
-        timeout=500, check=False,
-    )  # fmt: skip
+    done = hdsens("run", "small.toml", "--address", "127.0.0.1:1", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert re.search(
         r"hdsens: --address must be a Ray cluster that answers: .*127.0.0.1:1", done.stderr
@@ -260,7 +244,7 @@ def head(tmp_path):
             break
     yield f"127.0.0.1:{port}", tmp_path / "token"
     started.terminate()
-    started.communicate(timeout=500)
+    started.communicate()
 
 
 def _free_port():
@@ -272,10 +256,9 @@ def _free_port():
 def test_a_running_cluster_with_a_token_is_used(small, tmp_path, head):
     address, token = head
     write_toml(small, tmp_path / "small.toml")
-    done = subprocess.run(
-        [*RUN, str(tmp_path / "small.toml"), "--address", address, "--out", str(tmp_path / "out")],
-        env=environment(RAY_AUTH_TOKEN_PATH=str(token)), text=True, capture_output=True,
-        timeout=500, check=False,
+    done = hdsens(
+        *("run", "small.toml", "--address", address, "--out", "out"),
+        cwd=tmp_path, env=environment(RAY_AUTH_TOKEN_PATH=str(token)),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(read_cells(tmp_path / "out")) == 18

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from forked import Process
 from safetensors.numpy import load_file
 from test_inline import MEASURED, same_numbers, train
-from test_ray import RUN, environment, write_toml
+from test_ray import write_toml
 from tests_support import change
 
 from hdsens import Study, read_cells, run
@@ -31,11 +31,11 @@ VERSIONS = {"hdsens": "1", "torch": "2"}
 
 @pytest.fixture
 def long(small, tmp_path):
-    """A pack of two seconds or more, whose forward passes are counted."""
+    """A pack of a second or more, whose forward passes are counted."""
     small |= {"seeds": 1, "targets": {}}
     small["arms"][1]["lr"] = [0.0, 0.1]
     small["task"] |= {
-        "steps": 600,
+        "steps": 250,
         "model": "models_for_tests:counts",
         "model_settings": {"folder": str(tmp_path)},
     }
@@ -63,11 +63,10 @@ def wait_for(condition, process=None):
 @pytest.mark.parametrize("path", ["plain", "fused"])
 def test_a_run_that_is_killed_goes_on_bit_for_bit(long, tmp_path, path):
     write_toml(copy.deepcopy(long), tmp_path / "small.toml")
-    command = [*RUN, "small.toml", "--executor", "inline", "--path", path, "--pack-size", "100"]
-    killed = subprocess.Popen(
-        [*command, "--out", "cut", "--checkpoint-every", "0.1"], cwd=tmp_path, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    plan = ("--executor", "inline", "--path", path, "--pack-size", "100")
+    killed = Process(
+        "run", "small.toml", *plan, "--out", "cut", "--checkpoint-every", "0.1", cwd=tmp_path
+    )
     wait_for(lambda: checkpoints(tmp_path / "cut"), killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
@@ -109,18 +108,15 @@ def test_a_worker_that_is_killed_goes_on_bit_for_bit(long, tmp_path):
 def test_a_pack_on_a_worker_that_is_interrupted_goes_on_from_where_it_was(long, tmp_path, path):
     long["task"]["steps"] = 2000
     write_toml(copy.deepcopy(long), tmp_path / "small.toml")
-    command = [*RUN, "small.toml", "--executor", "ray", "--path", path, "--pack-size", "100"]
-    run = subprocess.Popen(
-        [*command, "--out", "cut"], cwd=tmp_path, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    plan = ("--executor", "ray", "--path", path, "--pack-size", "100")
+    run = Process("run", "small.toml", *plan, "--out", "cut", cwd=tmp_path)
     wait_for(lambda: (tmp_path / "count").exists(), run)
     passes(tmp_path)  # those of the measurement
     wait_for(
         lambda: (tmp_path / "count").exists() and (tmp_path / "count").stat().st_size > 300, run
     )
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=500)
+    _, err = run.communicate()
     assert run.returncode == 1, err
     assert checkpoints(tmp_path / "cut")
     made = passes(tmp_path)

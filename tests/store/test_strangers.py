@@ -107,6 +107,7 @@ def test_names_that_are_paths_stay_in_the_folder_of_figures_and_tables(small, tm
     assert len(list((out / "f").iterdir())) > 3
 
 
+@pytest.mark.page
 def test_html_in_names_and_errors_is_text_in_the_page(small, tmp_path):
     small["arms"][0]["name"] = small["arms"][1]["baseline"] = EVIL
     small["task"] |= {"model": EVIL, "data": EVIL + "'\""}
