@@ -36,11 +36,12 @@ def name(request):
 
 
 @contextmanager
-def opened(name, study, out):
+def opened(name, study, out, cpus_per_pack=2):
+    """One worker trains all, unless a pack takes fewer than the two CPUs there are."""
     store = Store(out)
     store.begin(study, examples_to_train(study.task))
     with Interrupts() as interrupts:
-        means = Means(study, store, Resources("cpu"), Safeguards(), interrupts)
+        means = Means(study, store, Resources("cpu", cpus_per_pack), Safeguards(), interrupts)
         with open_executor(name, means) as executor:
             yield executor
 
@@ -124,7 +125,7 @@ def test_workers_stay_while_the_executor_is_open(small, tmp_path):
     def workers():
         return {path.name for path in tmp_path.iterdir() if path.name.isdigit()}
 
-    with opened("ray", study, tmp_path / "out") as executor:
+    with opened("ray", study, tmp_path / "out", cpus_per_pack=1) as executor:
         rounds = 0
         while rounds < 3:  # once both are up
             rounds += len(workers()) == 2

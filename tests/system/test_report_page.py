@@ -219,6 +219,7 @@ def test_a_cell_s_study_file_names_the_same_cells(page: Any, tmp_path: Path) -> 
     assert len(ids) == 3
 
 
+@pytest.mark.page
 def test_the_command_on_the_page_trains_the_cell_again(browser: Any, tmp_path: Path) -> None:
     """A real study, its page, the file that the page offers, and the same losses once more.
 
