@@ -26,7 +26,7 @@ RATES = (0.0, 1e-3, 1e-2, 1e-1)
 SEEDS = (0, 1, 2, 7)
 PILOTS = (50, 51)
 PROTOCOL = {"pilot_seeds": list(PILOTS), "primary": {"sgd_hd": {"hypergrad_lr": 1e-3}}}
-quick = settings(max_examples=12, deadline=None)
+quick = settings(max_examples=8, deadline=None)
 
 losses = st.one_of(st.none(), st.floats(0.05, 2.5).map(lambda x: round(x, 4)))
 
@@ -143,7 +143,7 @@ pilot_cells = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.sampled_from(sorted(REFUTED)), st.lists(pilot_cells, min_size=1, max_size=20))
 def test_pilot_cells_that_diverge_never_turn_refuted_into_supported(
     part: str, lost: list[tuple[str, float, int]]

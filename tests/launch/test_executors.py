@@ -55,7 +55,7 @@ def test_packs_that_are_submitted_one_by_one_are_each_given_back_and_stored_once
 ):
     """While others train; what this process prints meanwhile is left alone."""
     study = Study.from_dict(small)
-    packs = pack_cells(cells_of(study), study, 1)
+    packs = pack_cells(cells_of(study), study, 2)
     waiting, given, shown = list(packs), [], []
     with opened(name, study, tmp_path / "fed") as executor:
         print("opened")
@@ -63,16 +63,16 @@ def test_packs_that_are_submitted_one_by_one_are_each_given_back_and_stored_once
             executor.submit(waiting.pop(0))
         for done in executor.finished(lambda ended: shown.append(dict(ended))):
             print("finished")
-            assert done.ended == {"completed": 1}
+            assert done.ended == {"completed": len(done.pack.cells)}
             given.append(done.pack)
             if waiting:
                 executor.submit(waiting.pop(0))
         assert not list(executor.finished())
     assert sorted(p.pack_id for p in given) == sorted(p.pack_id for p in packs)
-    assert capsys.readouterr().out == "opened\n" + "finished\n" * 18
+    assert capsys.readouterr().out == "opened\n" + "finished\n" * len(packs)
     assert shown[-1] == {"completed": 18}
     parts = list((tmp_path / "fed" / "parts").glob("cells-*"))
-    assert len(parts) == 18
+    assert len(parts) == len(packs) == 10
     with opened("inline", study, tmp_path / "whole") as executor:
         for pack in packs:
             executor.submit(pack)

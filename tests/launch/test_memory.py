@@ -33,7 +33,7 @@ def test_a_cell_that_takes_all_memory_fails_alone_and_says_so(small, tmp_path):
     arm = {"name": "a", "optimizer": "models_for_tests:GrowsAtLrOne", "lr": [0.1, 1.0]}
     small |= {"arms": [arm], "seeds": 1, "targets": {}}
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
-    run = start(tmp_path, RAY_memory_usage_threshold=str(share))
+    run = start(tmp_path, "--max-failures", "1", RAY_memory_usage_threshold=str(share))
     out, err = run.communicate()
     assert run.returncode == 1, err
     assert "Traceback" not in err
@@ -42,7 +42,7 @@ def test_a_cell_that_takes_all_memory_fails_alone_and_says_so(small, tmp_path):
     outcomes = sorted(zip(cells["lr"], cells["outcome"], strict=True))
     assert outcomes == [(0.1, "completed"), (1.0, "failed")]
     assert set(cells["error"].dropna()) == {
-        "its worker process was killed 2 times on this cell alone because its node ran out of "
+        "its worker process was killed 1 times on this cell alone because its node ran out of "
         "memory: give it more memory, or let fewer packs train at a time with --cpus-per-pack"
     }
     halves = [ids for ids, _ in read_plan(Store(tmp_path / "out").place)]

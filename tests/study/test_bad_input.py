@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from bad_studies import BAD_STUDIES, GOOD
 from click.testing import CliRunner
+from forked import hdsens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -44,23 +41,17 @@ def test_the_study_that_the_bad_ones_come_from_is_good(tmp_path, monkeypatch):
 def test_a_malformed_study_is_one_line_and_writes_nothing(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path("bad.toml").write_bytes(BAD_STUDIES[name])
-    started = time.monotonic()
     for command in (["plan"], ["status"], ["run", "--executor", "inline"]):
         done = CliRunner().invoke(cli, [*command, "bad.toml"], standalone_mode=False)
         assert isinstance(done.exception, InputError), done.exception
         one_useful_line(str(done.exception))
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
-    assert time.monotonic() - started < 30  # no hang; not a timing
 
 
 @pytest.mark.parametrize("name", ["binary", "deep lists", "name up"])
 def test_a_malformed_study_ends_a_real_process_with_status_2(tmp_path, name):
     (tmp_path / "bad.toml").write_bytes(BAD_STUDIES[name])
-    done = subprocess.run(
-        [sys.executable, "-c", "from hdsens.cli import main; main()", "run", "bad.toml"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True,
-        timeout=500, check=False,
-    )  # fmt: skip
+    done = hdsens("run", "bad.toml", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("hdsens: study")
     assert done.stderr.count("\n") == 1
