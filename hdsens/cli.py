@@ -260,7 +260,7 @@ def compact(results: Path | str) -> None:
 @click.option("--figures", type=FOLDER, help="Also write every figure there: SVG, PNG and PDF.")
 @click.option("--tables", type=FOLDER, help="Also write every table there: CSV and Markdown.")
 @click.option(
-    "--against", type=RESULTS, help="Earlier results of the study; the page says what changed."
+    "--against", type=RESULTS, help="Other results of the study; the page says what changed."
 )
 def report(
     results: tuple[Path | str, ...],
@@ -324,11 +324,14 @@ def verdict(results: tuple[Path | str, ...]) -> None:
 @click.argument("before", type=RESULTS)
 @click.argument("after", type=RESULTS)
 def diff(before: Path | str, after: Path | str) -> int:
-    """Compare two results of the same study: which cells changed, and is it more than seed noise?
+    """Compare two results of the same study: cells that changed, and findings that flipped.
+
+    A point of the grid is changed where its mean moved by more than seed noise. A finding (a claim
+    at a setting) flips where its verdict is another one.
 
     \b
-    Exit status: 0 when nothing changed by more than seed noise, 1 when something did, 2 for bad
-    input.
+    Exit status: 0 when no point changed by more than seed noise and no finding flipped, 1 when
+    something did, 2 for bad input.
 
     \b
     Example:

@@ -121,7 +121,7 @@ def test_diff_says_what_changed_with_its_exit_status(small, tmp_path):
     same = hdsens("diff", "one", "two", cwd=tmp_path)
     assert (same.returncode, same.stdout) == (
         0,
-        "9 points in both: 9 equal, 0 within noise, 0 changed\n",
+        "9 points in both: 9 equal, 0 within noise, 0 changed\n7 findings in both: 0 flipped\n",
     )
     part = next((tmp_path / "two" / "parts").glob("cells-*"))
     table = pq.read_table(part)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from report_studies import paper_study, results
 
+from hdsens.analysis import verdict
 from hdsens.report import compare
 from hdsens.store import Results
 
@@ -61,6 +62,24 @@ def test_one_seed_has_no_noise_to_hide_behind() -> None:
     found = compare(before, changed(before, 0.01, 1e-4))
     assert not found.same
     assert "one seed" in str(found)
+
+
+def test_a_finding_can_flip_where_no_point_changed_by_more_than_noise() -> None:
+    arms = paper_study().model_dump(mode="json")["arms"][:2]
+    before = results(paper_study(arms=arms))
+    cells = before.cells.copy()
+    cells.attrs = before.cells.attrs
+    at = (cells["arm"] == "sgd_hd") & (cells["lr"] == 1.0) & (cells["hypergrad_lr"] == 1e-4)
+    noise = 4.302653 * cells.loc[at, "train_loss"].std() / np.sqrt(3)
+    cells.loc[at, "train_loss"] += 0.9 * noise
+    one, other = (verdict(frame).parts for frame in (before.cells, cells))
+    assert one.loc[one["verdict"] != other["verdict"], "part"].tolist() == ["C1"]
+    found = compare(before, Results(before.folder, before.study, cells, before.traces, ()))
+    assert found.points["outcome"].value_counts().to_dict() == {"equal": 27, "within noise": 1}
+    assert (found.same, found.n_findings) == (False, len(one))
+    told = "C1 much less sensitive to lr: sgd_hd, hypergrad_lr 1e-4: was supported, is inconclusive"
+    assert str(found).splitlines()[-2:] == ["10 findings in both: 1 flipped", f"  {told}"]
+    assert "10 findings in both: 0 flipped" in str(compare(before, before))
 
 
 def test_an_outcome_that_differs_is_a_change_whatever_its_loss(before: Results) -> None:

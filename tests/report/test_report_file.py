@@ -308,17 +308,29 @@ def test_page_says_what_changed_since_earlier_results() -> None:
     cells = before.cells.copy()
     cells.attrs = before.cells.attrs
     moved = (cells["arm"] == "hd") & (cells["lr"] == 0.1)
-    cells.loc[moved, "train_loss"] -= 1.0
+    cells.loc[moved, "train_loss"] += 1.0
     page = Page(render([partial], against=replace(before, cells=cells)))
     (row,) = page.named("changed")[0].dicts()
     mean = partial.cells.loc[moved, "train_loss"].mean()
     assert (row["arm"], row["lr"]) == ("hd", "0.1")
     assert read_number(row["after"]) == pytest.approx(mean, rel=0.005)
-    assert read_number(row["change"]) == pytest.approx(1.0, rel=0.005)
+    assert read_number(row["change"]) == pytest.approx(-1.0, rel=0.005)
     assert "1 changed" in page.text
+    now, then = (verdict(frame).parts for frame in (partial.cells, cells))
+    flipped = now["verdict"] != then["verdict"]
+    assert 0 < flipped.sum() < len(now)
+    told = [row["was"] for row in page.named("parts")[0].dicts()]
+    assert told == [
+        was if flip else "–" for was, flip in zip(then["verdict"], flipped, strict=True)
+    ]
+    marks = [mark for row in page.named("strip")[0].rows for mark in row[1:]]
+    assert sum("was" in mark for mark in marks) == flipped.sum()
+    assert f"{flipped.sum()} of {len(now)} findings flipped." in page.text
     same = Page(render([partial], against=before))
     assert same.named("changed") == []
     assert "0 changed" in same.text
+    assert f" 0 of {len(now)} findings flipped." in same.text.replace("\n", " ")
+    assert "was" not in same.named("parts")[0].columns
 
 
 def test_notebooks_show_studies_results_and_verdicts(partial: Results) -> None:

@@ -17,12 +17,13 @@ from hdsens.analysis import (
     tunability_curve,
 )
 from hdsens.analysis.claims.catalogue import findings_at_settings
+from hdsens.analysis.claims.flips import with_earlier
+from hdsens.analysis.claims.judge import judge
 from hdsens.analysis.measures.common_levels import over_common_levels
 from hdsens.analysis.measures.seed_pairs import seed_pairs
 from hdsens.analysis.panel.families import Family, families_of_study
 from hdsens.report.evidence.curves import loss_curves, loss_limits
 from hdsens.report.evidence.heatmap_measures import Measure, measures
-from hdsens.report.evidence.judge import judge
 from hdsens.report.evidence.points import family_points, other_settings, shown_metrics
 from hdsens.store import Results
 
@@ -87,8 +88,11 @@ def _tested(
     return tuple(s for s in settings if len(family_points(rows, family, s))) or tuple(settings[:1])
 
 
-def gather(results: Results) -> Evidence | None:
-    """Compute the numbers; None where no cell has a result."""
+def gather(results: Results, against: Results | None = None) -> Evidence | None:
+    """Compute the numbers; None where no cell has a result.
+
+    `against`: earlier results of the study; findings that flipped since are marked in `parts`.
+    """
     cells, study = results.cells, results.study
     if not accounting(cells).used:
         return None
@@ -100,6 +104,9 @@ def gather(results: Results) -> Evidence | None:
     present = tuple(family for family in declared if points["arm"].isin(family.arms).any())
     settings = {f.name: tuple(other_settings(family_points(points, f), factors)) for f in present}
     judged = judge(results, metric)
+    earlier = judge(against, metric) if against else ""
+    if isinstance(judged, Verdict) and isinstance(earlier, Verdict):
+        judged = with_earlier(judged, earlier)
     sensitivity = sensitivity_table(cells, metric)
     firsts = [(family, _tested(settings[family.name], judged, family)[0]) for family in present]
     curves = [c for f, first in firsts for c in loss_curves(family_points(points, f, first), f)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hdsens.analysis.measures.comparison import Comparison
+from hdsens.analysis.claims.comparison import Comparison
 from hdsens.analysis.panel.factors import factors_between
 from hdsens.report.page.tables import Table, table
 from hdsens.text import count, join
@@ -12,10 +12,15 @@ from hdsens.text import count, join
 
 @dataclass(frozen=True)
 class ChangeView:
-    """A sentence, the points that changed, the largest change first, and the changed outcomes."""
+    """A sentence on the points, those that changed (the largest change first), changed outcomes.
+
+    `findings` is a sentence on them, empty where nothing was judged in both, `flips` one each.
+    """
 
     where: str
     sentence: str
+    findings: str
+    flips: tuple[str, ...]
     points: Table
     outcomes: Table
 
@@ -35,6 +40,13 @@ def change_view(found: Comparison, before: str) -> ChangeView:
     return ChangeView(
         before,
         said,
+        _findings_sentence(found),
+        tuple(str(flip) for flip in found.flips),
         table(changed.loc[order], labels, columns),
         table(found.outcomes, [*places, "before", "after"], ()),
     )
+
+
+def _findings_sentence(found: Comparison) -> str:
+    n, flipped = found.n_findings, len(found.flips)
+    return f"{flipped} of {count(n, 'finding')} flipped." if n else ""

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from hdsens.analysis.claims.catalogue import CLAIMS
-from hdsens.analysis.measures.comparison import compare
+from hdsens.analysis.claims.comparison import compare
 from hdsens.report.page.changes import change_view
 from hdsens.report.page.overview import joint_sentences, summary
 from hdsens.report.page.vega import packed_vega
@@ -46,7 +46,7 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    views = [view(one, f"r{i}") for i, one in enumerate(results)]
+    views = [view(one, f"r{i}", against) for i, one in enumerate(results)]
     joint = joint_sentences(results) if len(results) > 1 else []
     return environment.get_template("page.html.j2").render(
         views=views,

@@ -25,11 +25,12 @@ MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 @dataclass(frozen=True)
 class Mark:
-    """A finding: how it is drawn, and in words."""
+    """A finding: how it is drawn, and in words; `was`: the sign it had in earlier results."""
 
     sign: str
     verdict: str
     evidence: str
+    was: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Strip:
     settings: tuple[str, ...]
     tested: tuple[str, ...]
     rows: tuple[tuple[Claim, tuple[Mark | None, ...]], ...]
+
+    @property
+    def flipped(self) -> tuple[int, ...]:
+        """How many marks of each claim were another in earlier results."""
+        return tuple(sum(bool(m and m.was) for m in marks) for _, marks in self.rows)
 
     @property
     def counts(self) -> tuple[tuple[Claim, tuple[int, ...]], ...]:
@@ -113,4 +119,10 @@ def _mark(row: pd.Series) -> Mark:
     evidence = f"{bounds}{sure}; {row['decided_by']}"
     sides = [row["side"]] if row["verdict"] == "supported" else []
     only = claim_named(row["part"]).holds_only(sides, row["baseline"])
-    return Mark(MARKS[row["verdict"]], row["verdict"], f"{evidence}; {only}" if only else evidence)
+    was = row.get("was")
+    return Mark(
+        MARKS[row["verdict"]],
+        row["verdict"],
+        "; ".join(filter(None, [evidence, only, f"earlier {was}" if was else ""])),
+        MARKS[was] if was else "",
+    )

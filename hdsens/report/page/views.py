@@ -89,11 +89,11 @@ class ResultView:
     mixed: tuple[str, ...]
 
 
-def view(results: Results, key: str) -> ResultView:
-    """Everything the page says about one study."""
+def view(results: Results, key: str, against: Results | None = None) -> ResultView:
+    """Everything the page says about one study, with the findings that flipped since `against`."""
     study, cells = results.study, results.cells
     account = accounting(cells)
-    evidence = gather(results)
+    evidence = gather(results, against)
     judged = evidence.judged if evidence else ""
     return ResultView(
         key=key,
@@ -192,7 +192,7 @@ def _parts(evidence: Evidence, family: Family) -> Table:
     if isinstance(evidence.judged, str):
         return table(pd.DataFrame(), (), ())
     rows = family_points(evidence.judged.parts, family)
-    labels = ["arm", *evidence.factors[1:], "part", "claim", "verdict"]
+    labels = ["arm", *evidence.factors[1:], "part", "claim", "verdict", "was"]
     return table(rows, labels, PARTS)
 
 

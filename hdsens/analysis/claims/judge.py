@@ -1,8 +1,8 @@
-"""The verdict of a study, or the reason why there is none."""
+"""The verdict of a study with its own protocol, or the reason why there is none."""
 
 from __future__ import annotations
 
-from hdsens.analysis import Verdict, verdict
+from hdsens.analysis.claims.verdict import Verdict, verdict
 from hdsens.analysis.panel.families import families_of_study
 from hdsens.errors import InputError
 from hdsens.store import Results

@@ -1,4 +1,4 @@
-"""Two results of the same cells: what changed, and is it more than seed noise?"""
+"""Two results of the same cells: what changed, is it more than seed noise, and does it matter?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hdsens.analysis.claims.flips import Flip, common_findings, find_flips
+from hdsens.analysis.claims.judge import judge
+from hdsens.analysis.claims.verdict import Verdict
 from hdsens.analysis.measures.regret import regret_table
 from hdsens.analysis.panel.factors import factors_of
 from hdsens.store import Results
@@ -28,18 +31,23 @@ class Comparison:
             "equal", "within noise" or "changed".
         outcomes: cells whose outcome differs: cell_id, arm, factors, seed, before, after.
         only_before, only_after: cells with a result in one of them alone.
+        n_findings: findings that both have, each judged by its own study.
+        flips: those of them with another verdict.
     """
 
     points: pd.DataFrame
     outcomes: pd.DataFrame
     only_before: int
     only_after: int
+    n_findings: int
+    flips: tuple[Flip, ...]
 
     @property
     def same(self) -> bool:
-        """Whether nothing changed by more than seed noise and no result came or went."""
+        """Whether nothing changed by more than seed noise, no result came or went, none flipped."""
         changed = (self.points["outcome"] == "changed").any()
-        return not (changed or len(self.outcomes) or self.only_before or self.only_after)
+        gone = self.only_before or self.only_after
+        return not (changed or len(self.outcomes) or gone or self.flips)
 
     def __str__(self) -> str:
         """Tell it in lines of text, the largest change first."""
@@ -54,7 +62,9 @@ class Comparison:
         lines += [f"{left_out} more"] if left_out else []
         for n, where in ((self.only_before, "first"), (self.only_after, "second")):
             lines += [f"{count(n, 'cell')} with a result in the {where} only"] if n else []
-        return "\n".join(lines)
+        if self.n_findings:
+            lines.append(f"{count(self.n_findings, 'finding')} in both: {len(self.flips)} flipped")
+        return "\n".join([*lines, *(f"  {flip}" for flip in self.flips)])
 
 
 def compare(before: Results, after: Results, metric: str = "train_loss") -> Comparison:
@@ -63,6 +73,7 @@ def compare(before: Results, after: Results, metric: str = "train_loss") -> Comp
     A point is equal where every cell's loss is, to a relative 1e-6; within noise where its mean
     moved by no more than half the 95% interval that its seeds give; else changed. One seed gives no
     interval, so there anything that is not equal is changed. Pilot seeds count as the others do.
+    A finding may flip where every point is within noise: a verdict has a threshold, noise has none.
     """
     one, other = (r.cells[r.cells["outcome"] != "failed"] for r in (before, after))
     ids = set(one["cell_id"]) & set(other["cell_id"])
@@ -72,7 +83,16 @@ def compare(before: Results, after: Results, metric: str = "train_loss") -> Comp
         _outcomes(a, b),
         len(one) - len(ids),
         len(other) - len(ids),
+        *_findings(before, after, metric),
     )
+
+
+def _findings(before: Results, after: Results, metric: str) -> tuple[int, tuple[Flip, ...]]:
+    """How many findings both have, and those that flipped; none where one cannot be judged."""
+    earlier, later = judge(before, metric), judge(after, metric)
+    if not (isinstance(earlier, Verdict) and isinstance(later, Verdict)):
+        return 0, ()
+    return len(common_findings(earlier, later)), find_flips(earlier, later)
 
 
 def _common(cells: pd.DataFrame, ids: set[str], factors: list[str]) -> pd.DataFrame:
