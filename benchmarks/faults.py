@@ -11,6 +11,7 @@ out where that is not allowed. The result is compared with an undisturbed run un
 from __future__ import annotations
 
 import argparse
+import ctypes
 import itertools
 import os
 import platform
@@ -52,6 +53,8 @@ hypergrad_lr = [1e-4, 1e-2]
 """
 CELLS_PER_SEED = 18
 NOT_COMPARED = ["wall_s", "finished_at", "pack_size"]
+PR_SET_PDEATHSIG = 1
+"""Of Linux' prctl."""
 KILLED = "a worker was killed"
 """What a driver that is fed prints on standard error for each one."""
 
@@ -117,6 +120,11 @@ class Campaign:
         return True
 
 
+def _end_with_parent() -> None:
+    """Have the kernel kill this process once the campaign that started it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Run:
     """A driver in a process of its own: Python with these arguments, writing to `out`."""
 
@@ -125,7 +133,7 @@ class Run:
         env = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         self._process = subprocess.Popen(
             [sys.executable, *arguments], cwd=folder, stdout=subprocess.DEVNULL,
-            stderr=self._err, start_new_session=True, env=env,
+            stderr=self._err, start_new_session=True, env=env, preexec_fn=_end_with_parent,
         )  # fmt: skip
 
     def lives(self) -> bool:

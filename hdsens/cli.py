@@ -197,9 +197,9 @@ def plan(study: Path, pack_size: int | None) -> None:
       hdsens plan studies/quickstart.toml
     """
     from hdsens.launch.planning import describe
-    from hdsens.study import Study
+    from hdsens.launch.study_file import read_study
 
-    click.echo(describe(Study.from_toml(study), pack_size))
+    click.echo(describe(read_study(study), pack_size))
 
 
 @cli.command()

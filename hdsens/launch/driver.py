@@ -20,8 +20,9 @@ from hdsens.launch.opening import EXECUTORS, open_executor
 from hdsens.launch.progress import CellProgress
 from hdsens.launch.provenance import provenance
 from hdsens.launch.resources import Resources, Safeguards
+from hdsens.launch.study_file import read_study, store_of_study
 from hdsens.launch.work import unwritable
-from hdsens.store import Location, Status, Store, as_location, read_results
+from hdsens.store import Location, Status, Store, read_results
 from hdsens.study import Study
 from hdsens.study.cells import Cell, expand
 from hdsens.training.check import check_data_again, check_study, examples_to_train, fetch_data
@@ -82,7 +83,7 @@ def run(
         StoppedError: the run could not go on; what was finished before is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what was finished before is kept.
     """
-    study = study if isinstance(study, Study) else Study.from_toml(study)
+    study = study if isinstance(study, Study) else read_study(study, out)
     resources, safeguards = resources or Resources(), safeguards or Safeguards()
     _check(executor, address, resources, pack_size)
     _check_safeguards(safeguards)
@@ -92,7 +93,7 @@ def run(
     check_study(study)
     check_data_again(study)
     train_size = examples_to_train(study.task)
-    store = Store(Path("results") / study.name if out is None else as_location(out))
+    store = store_of_study(study.name, out)
     cells = expand(study, train_size)
     missing = _missing(store, cells)
     doubts = notes(study, cells, train_size)
@@ -177,7 +178,7 @@ def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
 def _check(executor: str, address: str | None, resources: Resources, pack_size: int | None) -> None:
     if executor not in EXECUTORS:
         raise InputError("--executor", f"must be {' or '.join(EXECUTORS)}", executor)
-    if executor == "inline" and address is not None:
+    if executor != "ray" and address is not None:
         raise InputError(
             "--address", "must go with --executor ray", address, "leave one of them out"
         )

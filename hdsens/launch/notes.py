@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hdsens.study import Arm, Study
+from hdsens.study import Study
 from hdsens.study.cells import Cell
+from hdsens.study.families import families_of_study
 from hdsens.study.likeness import differences
 from hdsens.study.optimizers import is_hd
 from hdsens.study.packs import Pack
@@ -17,6 +18,7 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
     """One line for each doubt about a study."""
     arms = {arm.name: arm for arm in study.arms}
     pairs = [(arm, arms[arm.baseline]) for arm in study.arms if arm.baseline is not None]
+    alone = [study.arm(f.base) for f in families_of_study(study) if f.side(f.base) == "alone"]
     return (
         *_about_batches(cells, train_size),
         *(
@@ -26,14 +28,10 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
         ),
         *(
             f"arm {arm.name!r} ({arm.optimizer}) names no baseline: no verdict compares it"
-            for arm in study.arms
-            if is_hd(arm.optimizer) and arm.baseline is None and not _is_baseline(arm, study)
+            for arm in alone
+            if is_hd(arm.optimizer)
         ),
     )
-
-
-def _is_baseline(arm: Arm, study: Study) -> bool:
-    return any(other.baseline == arm.name for other in study.arms)
 
 
 def notes_on_plan(

@@ -14,6 +14,7 @@ import hdsens.optim
 from hdsens.errors import InputError
 from hdsens.launch.changes import explain_changes
 from hdsens.launch.notes import notes
+from hdsens.launch.study_file import read_study, store_of_study
 from hdsens.store import Location, Store
 from hdsens.study import Arm, Study
 from hdsens.study.cells import Cell, expand, grid
@@ -51,7 +52,7 @@ def describe(study: Study, pack_size: int | None) -> str:
             *arms,
             f"cells  {len(cells)}, {_range(steps)} steps each",
             *_found(study, cells),
-            *explain_changes(Store(Path("results") / study.name), study, cells),
+            *explain_changes(store_of_study(study.name, None), study, cells),
             _packs(study, cells, pack_size),
             f"layers {explain_layers(study)}",
             *_one_by_one(study),
@@ -68,9 +69,9 @@ def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell], t
     Raises:
         InputError: the file is no study.
     """
-    study = Study.from_toml(file)
+    study = read_study(file, out)
     check_study(study)
-    store = Store(out if out is not None else Path("results") / study.name)
+    store = store_of_study(study.name, out)
     cells = expand(study, examples_to_train(study.task))
     return store, cells, explain_changes(store, study, cells)
 
@@ -95,7 +96,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
 
 def _found(study: Study, cells: Sequence[Cell]) -> list[str]:
     """How many cells need no training, where the default results folder has any."""
-    store = Store(Path("results") / study.name)
+    store = store_of_study(study.name, None)
     if not store.exists():
         return []
     found = store.status(cells)

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
 
 import torch
 
@@ -63,7 +62,7 @@ class Workbench:
             job=self._latest.job if self._latest else None,
         )
         self._latest = training
-        return PackWork(self, ids, training)
+        return PackWork(self, pack, training)
 
 
 class PackWork:
@@ -71,13 +70,14 @@ class PackWork:
 
     Args:
         bench: where it trains.
-        cell_ids: of the pack, also where none is to train.
+        pack: to train, also where a rival run has committed it.
         training: of its cells.
     """
 
-    def __init__(self, bench: Workbench, cell_ids: Sequence[str], training: PackTraining) -> None:
+    def __init__(self, bench: Workbench, pack: Pack, training: PackTraining) -> None:
         self._study, self._store = bench.study, bench.store
-        self._ids, self._training = cell_ids, training
+        self._ids = [cell.cell_id for cell in pack.cells]
+        self._source, self._training = pack.source, training
         self._every_s = bench.safeguards.checkpoint_every_s or math.inf
         self._due = time.monotonic() + self._every_s
         self._between_steps = False
@@ -140,7 +140,7 @@ class PackWork:
         if len(record.cells) > self._written:
             for pause in (*PAUSES_S, None):
                 try:
-                    self._store.append(self._study, record)
+                    self._store.append(self._study, record, self._source)
                     break
                 except OSError as error:
                     if pause is None:

@@ -17,6 +17,7 @@ from hdsens.store.place import Location
 from hdsens.store.store import Store
 from hdsens.study import Study
 from hdsens.study.cells import Cell, expand
+from hdsens.study.columns import CELLS
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,18 @@ def _with_factors(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd.DataFrame:
     """Rows of the study's cells with what is not hashed as the study has it."""
-    targets = [f"steps_to_{name}" for name in study.targets]
-    columns = [str(column) for column in frame.columns]
-    stale = [c for c in columns if c.startswith("steps_to_") and c not in targets]
+    families = [column for column in CELLS if column.prefix is not None]
+    members = [name for family in families for name in family.names(study)]
+    single = {name for column in CELLS for name in column.names()}
+    stale = [
+        name
+        for name in map(str, frame.columns)
+        if name not in {*members, *single} and any(family.has(name) for family in families)
+    ]
     current = frame.drop(columns=stale)
-    for target in targets:
-        if target not in columns:
-            current[target] = float("nan")
+    for name in members:
+        if name not in current:
+            current[name] = float("nan")
     baselines = {arm.name: arm.baseline for arm in study.arms}
     present = set(frame["cell_id"])
     return current.assign(

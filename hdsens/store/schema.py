@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from hdsens.study import Study
 from hdsens.study.columns import CELLS, MAJOR, MINOR, TRACES, Column, stored
 
 TYPES = {
@@ -68,9 +69,9 @@ KINDS = {
 """A part's file is named after its kind. Rows of cells are in each kind that has outcomes."""
 
 
-def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
-    """The single columns among these; members of a family depend on the study."""
-    return pa.schema({c.name: TYPES[c.kind] for c in columns if c.prefix is None})
+def arrow_schema(columns: Iterable[Column], study: Study | None = None) -> pa.Schema:
+    """The columns as Arrow fields, with the members of families where the study is given."""
+    return pa.schema({name: TYPES[c.kind] for c in columns for name in c.names(study)})
 
 
 CELLS_SCHEMA = arrow_schema(KINDS["cells"].columns)

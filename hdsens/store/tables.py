@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from hdsens.records import CellRecord, PackRecord
-from hdsens.store.schema import CELLS_SCHEMA, KINDS, TRACES_SCHEMA, TYPES
+from hdsens.store.schema import KINDS, TRACES_SCHEMA, arrow_schema
 from hdsens.study import Study
 from hdsens.study.cells import floats
 from hdsens.version import __version__
@@ -32,22 +32,11 @@ def cells_table(
         "hdsens_version": __version__,
         "finished_at": datetime.now(UTC),
     }
-    schema = pa.schema([*CELLS_SCHEMA, *_families(study)])
+    schema = arrow_schema(KINDS["cells"].columns, study)
     rows = [_row(study, record) | shared for record in records]
     unknown = {name for row in rows for name in row} - set(schema.names)
     assert not unknown, f"columns that hdsens.study.columns does not declare: {sorted(unknown)}"
     return pa.Table.from_pylist(rows, schema)
-
-
-def _families(study: Study) -> list[pa.Field]:
-    """The columns of which a study has one for each of several things."""
-    members: Mapping[str, Sequence[str]] = {"steps_to_": tuple(study.targets)}
-    return [
-        pa.field(f"{column.prefix}{name}", TYPES[column.kind])
-        for column in KINDS["cells"].columns
-        if column.prefix is not None
-        for name in members[column.prefix]
-    ]
 
 
 def _row(study: Study, record: CellRecord) -> dict[str, Any]:

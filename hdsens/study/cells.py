@@ -84,14 +84,15 @@ def make_cell(
             a rule.
     """
     own = [name for name in ARM_FACTORS if name in factors]
+    declared = _arm_named(study, arm, factors)
     alone = {
-        **_arm_named(study, arm, factors).model_dump(),
+        **declared.model_dump(),
         "baseline": None,
         **{name: [factors[name]] for name in own},
         "factors": {name: [level] for name, level in factors.items() if name not in own},
     }
     point = {**study.model_dump(), "seeds": [seed], "protocol": None, "arms": [alone]}
-    (cell,) = expand(Study.from_dict(point), train_size)
+    (cell,) = expand(Study.from_dict(point, known_factors=declared.factors), train_size)
     return cell if seed in study.seeds else replace(cell, role="pilot")
 
 

@@ -1,14 +1,17 @@
 """The columns of results, declared once: study rules, store, readers, docs and tests go by this.
 
-To add one, declare it here with `since` one above the highest of the last release, and fill it
-where it is measured. In parts that were written before, it is null.
+To add one, declare it here with `since` one above the highest of the last release, and fill it in
+`hdsens/training/recorder.py`; CONTRIBUTING shows how. Parts that were written before have null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hdsens.study.declaration import Study
 
 Kind = Literal["text", "whole", "real", "time", "flag"]
 
@@ -26,6 +29,7 @@ class Column:
         since: the minor version of the schema that added it.
         derived: made by readers from other columns, not stored.
         shown: given by readers under this name.
+        members: of a family, the names that a study has a column for.
     """
 
     name: str
@@ -36,11 +40,19 @@ class Column:
     since: int = 0
     derived: bool = False
     shown: bool = True
+    members: Callable[[Study], Iterable[str]] | None = None
 
     @property
     def prefix(self) -> str | None:
         """What the names of a family begin with; None for a single column."""
         return self.name.partition("<")[0] if self.name.endswith(">") else None
+
+    def names(self, study: Study | None = None) -> tuple[str, ...]:
+        """Its name; of a family the names that a study has columns for, none without a study."""
+        if self.prefix is None:
+            return (self.name,)
+        members = () if study is None or self.members is None else self.members(study)
+        return tuple(f"{self.prefix}{member}" for member in members)
 
     def has(self, name: str) -> bool:
         """Whether this is the column of that name, or its family."""
@@ -92,7 +104,7 @@ CELLS = (
     Column("source", "text", "the search that asked for the cell; null for cells of a grid. Given "
            "with `all=True`", since=1, shown=False),
     Column("steps_to_<target>", "whole", "first step at which the target was reached; null: never",
-           "updates"),
+           "updates", members=lambda study: study.targets),
     Column("learned", "flag", "`train_loss < initial_loss - 1e-6 * max(1, abs(initial_loss))`; "
            "false for diverged cells, null where unknown", since=1, derived=True),
 )  # fmt: skip

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -159,9 +159,8 @@ class Arm(Table):
                 raise rule_broken(
                     f"must not hold {key}", part="settings", remedy=f"write {key} = … in the arm"
                 )
-        refused = is_reserved if _is_stored(info) else is_taken
         for factor in self.factors:
-            if refused(factor):
+            if is_reserved(factor) or (is_taken(factor) and not _may_keep(factor, info)):
                 remedy = f"write {factor} = … in the arm" if factor in ARM_FACTORS else "rename it"
                 raise rule_broken(
                     "must not be named like a result column",
@@ -219,8 +218,8 @@ class Study(Table):
         return html_table(caption, ["arm", "optimizer", "baseline", *factors], rows)
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Study:
-        """Read a study file.
+    def from_toml(cls, path: str | Path, *, known_factors: Collection[str] = ()) -> Study:
+        """Read a study file; `known_factors` as in `from_dict`.
 
         Raises:
             InputError: the file cannot be read, is not TOML, or breaks a rule; one line says which.
@@ -245,25 +244,38 @@ class Study(Table):
             raise InputError(
                 f"study file {str(path)!r}", f"must be TOML: {error}", remedy="mend that place"
             ) from None
-        return cls.from_dict(data)
+        return cls.from_dict(data, known_factors=known_factors)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], *, stored: bool = False) -> Study:
+    def from_dict(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        stored: bool = False,
+        known_factors: Collection[str] = (),
+    ) -> Study:
         """Check nested dicts and lists, as a TOML file gives them.
 
         Args:
             data: the tables.
             stored: whether a store holds this study. Rules that came after the first release do
                 not bind it, so that it can be read for ever.
+            known_factors: factors of the stored study that this one extends. They keep their names
+                where a later release gave these to the analysis.
 
         Raises:
             InputError: with the first rule that is broken.
         """
         check_plain(data)
         try:
-            return cls.model_validate(data, context={"stored": stored})
+            return cls.model_validate(data, context={"stored": stored, "known": known_factors})
         except ValidationError as error:
             raise explain(error, data, cls) from None
+
+    @classmethod
+    def from_json(cls, text: str) -> Study:
+        """A study that was checked before, as another process wrote it by `model_dump_json`."""
+        return cls.model_validate_json(text, context={"stored": True, "known": ()})
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; KeyError if there is none."""
@@ -305,6 +317,11 @@ class Study(Table):
 
 def _is_stored(info: ValidationInfo) -> bool:
     return bool(info.context and info.context["stored"])
+
+
+def _may_keep(factor: str, info: ValidationInfo) -> bool:
+    """Whether results have this factor from a time when its name was free."""
+    return bool(info.context and (info.context["stored"] or factor in info.context["known"]))
 
 
 def _is_count(value: object) -> bool:

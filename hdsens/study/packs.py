@@ -26,23 +26,26 @@ class Pack:
         pack_id: hash of the sorted cell_ids, so that equal packs have equal names.
         cells: the members.
         path: how they are trained.
+        source: name of the search that asked for the cells; None for cells of the grid.
     """
 
     pack_id: str
     cells: tuple[Cell, ...]
     path: Path = "plain"
+    source: str | None = None
 
 
-def make_pack(cells: Iterable[Cell], path: Path = "plain") -> Pack:
+def make_pack(cells: Iterable[Cell], path: Path = "plain", source: str | None = None) -> Pack:
     """A pack of these cells, named after them."""
     members = tuple(cells)
-    return Pack(hash_of_ids(cell.cell_id for cell in members), members, path)
+    return Pack(hash_of_ids(cell.cell_id for cell in members), members, path, source)
 
 
 def halves(pack: Pack) -> tuple[Pack, Pack]:
     """The two halves of a pack of several cells."""
     middle = len(pack.cells) // 2
-    return make_pack(pack.cells[:middle], pack.path), make_pack(pack.cells[middle:], pack.path)
+    first, second = pack.cells[:middle], pack.cells[middle:]
+    return make_pack(first, pack.path, pack.source), make_pack(second, pack.path, pack.source)
 
 
 def hash_of_ids(cell_ids: Iterable[str]) -> str:

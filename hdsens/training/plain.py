@@ -69,13 +69,10 @@ def _restored(job: Job, cell: Cell, snapshot: Snapshot) -> PlainRun | None:
 
 @dataclass(frozen=True)
 class _End:
-    """The step at which a cell ended, with the evaluation there (none where it diverged)."""
+    """The step at which a cell ended; the trace's last point has its evaluation."""
 
     step: int
     diverged: bool
-    train_loss: float | None = None
-    valid_loss: float | None = None
-    valid_accuracy: float | None = None
 
 
 class PlainRun:
@@ -125,9 +122,9 @@ class PlainRun:
         stops = self.job.study.stop.when == "targets" and self.recorder.all_reached
         last = stops or step == self.cell.steps
         if last or step in self.traced:
-            end = self.record(step, loss, evaluated=last or step in self.evaluated)
-            if last or end.diverged:
-                return end
+            is_sound = self.record(step, loss, evaluated=last or step in self.evaluated)
+            if last or not is_sound:
+                return _End(step, diverged=not is_sound)
         return None
 
     def _has_overflowed(self, error: BaseException, step: int) -> bool:
@@ -151,24 +148,8 @@ class PlainRun:
         """The record of the cell once it is over, as `train_cells` gives it."""
         if self._end is None:
             return []
-        end, recorder = self._end, self.recorder
-        record = CellRecord(
-            cell=self.cell,
-            outcome="diverged" if end.diverged else "completed",
-            diverged_step=end.step if end.diverged else None,
-            steps_run=end.step,
-            initial_loss=self.job.initial_loss(self.cell.seed),
-            train_loss=end.train_loss,
-            valid_loss=end.valid_loss,
-            valid_accuracy=end.valid_accuracy,
-            best_valid_loss=recorder.best_valid_loss,
-            lr_final=recorder.lr_final,
-            lr_max=recorder.lr_max,
-            lr_min=recorder.lr_min,
-            steps_to=recorder.steps_to,
-            trace=tuple(recorder.trace),
-        )
-        return [record]
+        end, initial_loss = self._end, self.job.initial_loss(self.cell.seed)
+        return [self.recorder.record(self.cell, end.step, initial_loss, diverged=end.diverged)]
 
     def snapshot(self) -> Snapshot:
         """All that the cell needs to go on.
@@ -248,17 +229,14 @@ class PlainRun:
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         return loss.item()
 
-    def record(self, step: int, batch_loss: float, *, evaluated: bool) -> _End:
-        """Add a trace point; with an evaluation where asked."""
+    def record(self, step: int, batch_loss: float, *, evaluated: bool) -> bool:
+        """Add a trace point, with an evaluation where asked; False where that is not finite."""
         self._check_parameters()
-        if not evaluated:
-            self.recorder.point(step, batch_loss, None, None)
-            return _End(step, diverged=False)
-        train, valid = self.evaluate()
-        if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
-            return _End(step, diverged=True)
+        train, valid = self.evaluate() if evaluated else (None, None)
+        if train and valid and not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
+            return False
         self.recorder.point(step, batch_loss, train, valid)
-        return _End(step, False, train.loss, valid.loss, valid.accuracy)
+        return True
 
     def evaluate(self) -> tuple[Evaluation, Evaluation]:
         """The model on the training and on the validation split, as its optimizer shows it."""

@@ -1,4 +1,4 @@
-"""What a cell remembers while it trains."""
+"""What a cell remembers while it trains, and the record that it ends with, on both paths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hdsens.records import TracePoint
+from hdsens.records import CellRecord, TracePoint
+from hdsens.study.cells import Cell
 from hdsens.training.job import Evaluation
 from hdsens.training.resuming.snapshots import trace_from_json, trace_to_json
 
@@ -55,6 +56,36 @@ class Recorder:
                 valid_loss=valid.loss if valid else None,
                 valid_accuracy=valid.accuracy if valid else None,
             )
+        )
+
+    def record(
+        self, cell: Cell, last_step: int, initial_loss: float, *, diverged: bool
+    ) -> CellRecord:
+        """The record of a cell that has ended: here its columns get their values.
+
+        Args:
+            cell: that ended.
+            last_step: the last one that it made; the diverging one is included.
+            initial_loss: full training loss before step 1, in nats.
+            diverged: whether it diverged, so that its last evaluation is not its end.
+        """
+        end = None if diverged else self.trace[-1]
+        return CellRecord(
+            cell=cell,
+            outcome="diverged" if diverged else "completed",
+            diverged_step=last_step if diverged else None,
+            steps_run=last_step,
+            initial_loss=initial_loss,
+            train_loss=end.train_loss if end else None,
+            valid_loss=end.valid_loss if end else None,
+            valid_accuracy=end.valid_accuracy if end else None,
+            best_valid_loss=self.best_valid_loss,
+            lr_final=self.lr_final,
+            lr_max=self.lr_max,
+            lr_min=self.lr_min,
+            steps_to=self.steps_to,
+            more={},
+            trace=tuple(self.trace),
         )
 
     def to_json(self) -> dict[str, Any]:

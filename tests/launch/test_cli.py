@@ -246,6 +246,16 @@ def test_importing_is_light():
     assert done.stdout == "[]\n"
 
 
+def test_importing_what_plans_and_launches_does_not_load_torchs_compiler():
+    """It takes seconds. Only a study is worth them: torch loads it for the first optimizer made."""
+    code = (
+        "import sys, hdsens.launch, hdsens.launch.planning; "
+        "print(sorted({'torch', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['torch']\n"
+
+
 def test_watch_stays_until_every_cell_is_there(small, tmp_path):
     write_toml(small, tmp_path / "small.toml")
     watching = Process("status", "small.toml", "--watch", cwd=tmp_path)

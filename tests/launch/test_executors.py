@@ -13,9 +13,10 @@ from hdsens.launch import Resources, Safeguards
 from hdsens.launch.executor import Means
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.opening import EXECUTORS, open_executor
+from hdsens.launch.ray.deaths import after_death
 from hdsens.store import Store
 from hdsens.study.cells import expand, make_cell
-from hdsens.study.packs import make_pack, pack_cells
+from hdsens.study.packs import halves, make_pack, pack_cells
 from hdsens.training.check import examples_to_train
 
 
@@ -86,11 +87,13 @@ def test_cells_beside_the_grid_train_in_packs_of_their_own(small, tmp_path, name
     factors = ({"lr": 0.3, "hypergrad_lr": 0.02}, {"lr": 0.2, "hypergrad_lr": 0.0})
     cells = [make_cell(study, "sgd_hd", point, 7, train_size) for point in factors]
     with opened(name, study, tmp_path) as executor:
-        executor.submit(make_pack(cells, "fused"))
+        executor.submit(make_pack(cells, "fused", source="tpe"))
         (done,) = executor.finished()
     assert done.ended == {"completed": 2}
     assert read_cells(tmp_path).empty
-    assert sorted(read_cells(tmp_path, all=True)["lr"]) == [0.2, 0.3]
+    found = read_cells(tmp_path, all=True)
+    assert sorted(found["lr"]) == [0.2, 0.3]
+    assert found["source"].tolist() == ["tpe", "tpe"]
 
 
 def test_a_pack_that_fails_or_that_a_rival_committed_is_finished_too(small, tmp_path, name):
@@ -133,3 +136,16 @@ def test_workers_stay_while_the_executor_is_open(small, tmp_path):
                 executor.submit(next(packs))
             assert len(list(executor.finished())) == 2
         assert len(workers()) == 2
+
+
+def test_a_searchs_cell_that_kills_its_workers_is_failed_under_the_searchs_name(small, tmp_path):
+    study, store = Study.from_dict(small), Store(tmp_path)
+    cell = make_cell(study, "sgd", {"lr": 0.3}, 7, examples_to_train(study.task))
+    pack = make_pack([cell], source="tpe")
+    store.begin(study, examples_to_train(study.task))
+    with Interrupts() as interrupts:
+        means = Means(study, store, Resources("cpu"), Safeguards(), interrupts)
+        assert after_death(means, pack, RuntimeError("killed"), alone=True).failed == 1
+    (row,) = read_cells(tmp_path, all=True).to_dict("records")
+    assert (row["outcome"], row["source"]) == ("failed", "tpe")
+    assert [half.source for half in halves(make_pack([cell, cell], source="tpe"))] == ["tpe"] * 2

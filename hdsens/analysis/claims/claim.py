@@ -120,7 +120,7 @@ class Claim:
         holds: what the arm does where the claim is supported. Where it is open, whether it does.
         fails: what the arm does where the claim is refuted.
         supported, refuted: the two halves of the rule; between them the claim is inconclusive.
-        margin: name of the margin that decides.
+        margin: what decides: the name of a margin that studies state, or a number of its own.
         about: whether it is asked at each setting of the arm's own factors or of the whole arm.
         decide: the rule on arrays: evidence (see evidence.py) and margins to a decision.
         ground: what that decision rests on, from the subject, the decision and the margins.
@@ -139,7 +139,7 @@ class Claim:
     fails: str
     supported: Condition
     refuted: Condition
-    margin: str
+    margin: str | float
     about: Literal["setting", "arm"]
     decide: Callable[[Any, Margins], Decision] = field(repr=False)
     ground: Callable[[Any, Decision, Margins], Grounds] = field(repr=False)

@@ -73,7 +73,8 @@ class Finding:
     @property
     def margin(self) -> float:
         """The margin that decides."""
-        return float(getattr(self.margins, self.claim.margin))
+        margin = self.claim.margin
+        return float(getattr(self.margins, margin) if isinstance(margin, str) else margin)
 
     @property
     def verdict(self) -> str:

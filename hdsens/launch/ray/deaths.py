@@ -82,5 +82,6 @@ def _write_failed(study: Study, store: Store, pack: Pack, reason: BaseException 
         if found.get(cell.cell_id, "failed") == "failed"
     )
     if cells:
-        store.append(study, PackRecord(cells, 0.0, "unknown", study.task.dtype, "unknown"))
+        record = PackRecord(cells, 0.0, "unknown", study.task.dtype, "unknown")
+        store.append(study, record, pack.source)
     return len(cells)

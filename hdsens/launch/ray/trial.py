@@ -39,7 +39,7 @@ class PackTrial(tune.Trainable):
     ) -> None:
         """Take what all trials share, then the trial's own pack."""
         sys.path.extend(p for p in shared.import_path if p not in sys.path)
-        study, store = Study.model_validate_json(shared.study), Store(shared.folder)
+        study, store = Study.from_json(shared.study), Store(shared.folder)
         self._bench = Workbench(study, store, shared.resources, shared.safeguards)
         self.reset_config(config)
 

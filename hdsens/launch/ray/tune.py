@@ -261,7 +261,7 @@ def _arrange(
 ) -> tuple[Pack, ...]:
     """Measure on a worker, as what trains there will run."""
     sys.path.extend(p for p in import_path if p not in sys.path)
-    model = Study.model_validate_json(study)
+    model = Study.from_json(study)
     return choose_packs(model, cells, resources.device, resources.cpus_per_pack, size, wish)
 
 

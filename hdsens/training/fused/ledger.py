@@ -14,6 +14,7 @@ import numpy.typing as npt
 from hdsens.records import CellRecord, TracePoint
 from hdsens.study.cells import Cell
 from hdsens.training.job import Evaluation
+from hdsens.training.recorder import Recorder
 from hdsens.training.resuming.snapshots import trace_from_json, trace_to_json
 
 Floats = npt.NDArray[np.float64]
@@ -59,15 +60,14 @@ class Ledger:
         self, cells: Sequence[Cell], targets: Mapping[str, float], steps_per_epoch: int
     ) -> None:
         n = len(cells)
-        self.cells, self.targets, self.per_epoch = cells, targets, steps_per_epoch
+        self.cells, self.targets = cells, targets
         self.live: Ints = np.arange(n)
         self._running = self.live  # whose records have not been given
         self.steps_to = {name: np.zeros(n, dtype=np.int64) for name in targets}
         self.lr_final, self.lr_max, self.lr_min = (np.full(n, np.nan) for _ in range(3))
         self.diverged_step = np.zeros(n, dtype=np.int64)
-        self.best_valid_loss: dict[int, float] = {}
         self.ends: dict[int, int] = {}
-        self.traces: list[list[TracePoint]] = [[] for _ in cells]
+        self._recorders = [Recorder(targets, steps_per_epoch) for _ in cells]
 
     def add(self, window: Window) -> None:
         """Note a window; cells that diverged in it are live no more after `drop`."""
@@ -106,7 +106,7 @@ class Ledger:
     def point(self, step: int, rows: Ints, losses: Floats) -> None:
         """Add a point without evaluation to the trace of some live cells."""
         for cell, loss in zip(self.live[rows].tolist(), losses[rows].tolist(), strict=True):
-            self._trace(cell, step, loss)
+            self._recorder(cell).point(step, loss, None, None)
 
     def evaluated_point(
         self,
@@ -125,9 +125,7 @@ class Ledger:
             if not (math.isfinite(train.loss) and math.isfinite(valid.loss)):
                 self.diverged_step[cell] = step
                 continue
-            best = self.best_valid_loss.get(cell, valid.loss)
-            self.best_valid_loss[cell] = min(best, valid.loss)
-            self._trace(cell, step, float(losses[row]), train.loss, valid.loss, valid.accuracy)
+            self._recorder(cell).point(step, float(losses[row]), train, valid)
             if ends[row]:
                 self.ends[cell] = step
 
@@ -141,9 +139,9 @@ class Ledger:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """What is known of the live cells, by name, cells first; null is NaN."""
-        live = self.live
-        best = [self.best_valid_loss.get(cell, math.nan) for cell in live.tolist()]
-        traces = [trace_to_json(self.traces[cell]) for cell in live.tolist()]
+        live, recorders = self.live, [self._recorders[cell] for cell in self.live.tolist()]
+        best = [math.nan if r.best_valid_loss is None else r.best_valid_loss for r in recorders]
+        traces = [trace_to_json(recorder.trace) for recorder in recorders]
         return {
             **{f"steps_to/{name}": steps[live] for name, steps in self.steps_to.items()},
             **{name: getattr(self, name)[live] for name in _LR_RANGE},
@@ -157,32 +155,26 @@ class Ledger:
             steps[:] = state[f"steps_to/{name}"]
         for name in _LR_RANGE:
             getattr(self, name)[:] = state[name]
-        best = enumerate(state["best_valid_loss"].tolist())
-        self.best_valid_loss = {cell: loss for cell, loss in best if not math.isnan(loss)}
-        self.traces = [trace_from_json(_with_nulls(points)) for points in state["trace"]]
+        of_cells = zip(self._recorders, state["best_valid_loss"], state["trace"], strict=True)
+        for recorder, best, points in of_cells:
+            recorder.best_valid_loss = _number(best)
+            recorder.trace = trace_from_json(_with_nulls(points))
 
-    def _trace(self, cell: int, step: int, loss: float, *evaluation: float) -> None:
-        lr = float(self.lr_final[cell])
-        self.traces[cell].append(TracePoint(step, step / self.per_epoch, lr, loss, *evaluation))
+    def _recorder(self, cell: int) -> Recorder:
+        """What a cell has recorded, with its numbers in the arrays."""
+        recorder = self._recorders[cell]
+        for name in _LR_RANGE:
+            setattr(recorder, name, _number(getattr(self, name)[cell]))
+        recorder.steps_to = {
+            n: int(steps[cell]) for n, steps in self.steps_to.items() if steps[cell]
+        }
+        return recorder
 
     def _record(self, cell: int, initial_loss: float) -> CellRecord:
-        diverged_step = int(self.diverged_step[cell]) or None
-        end = None if diverged_step else self.traces[cell][-1]
-        return CellRecord(
-            cell=self.cells[cell],
-            outcome="diverged" if diverged_step else "completed",
-            diverged_step=diverged_step,
-            steps_run=diverged_step or self.ends[cell],
-            initial_loss=initial_loss,
-            train_loss=end.train_loss if end else None,
-            valid_loss=end.valid_loss if end else None,
-            valid_accuracy=end.valid_accuracy if end else None,
-            best_valid_loss=self.best_valid_loss.get(cell),
-            lr_final=_number(self.lr_final[cell]),
-            lr_max=_number(self.lr_max[cell]),
-            lr_min=_number(self.lr_min[cell]),
-            steps_to={n: int(steps[cell]) for n, steps in self.steps_to.items() if steps[cell]},
-            trace=tuple(self.traces[cell]),
+        diverged_step = int(self.diverged_step[cell])
+        last_step = diverged_step or self.ends[cell]
+        return self._recorder(cell).record(
+            self.cells[cell], last_step, initial_loss, diverged=diverged_step > 0
         )
 
 
