@@ -162,7 +162,7 @@ def run(
         signal.signal(number, _interrupted)
     from hdsens.launch import Resources, Safeguards
     from hdsens.launch import run as run_study
-    from hdsens.store.wording import in_a_line
+    from hdsens.store.wording import status_line
 
     done = run_study(
         study,
@@ -176,7 +176,7 @@ def run(
     )
     for note in done.notes:
         click.echo(f"note: {note}")
-    click.echo(in_a_line(done.status))
+    click.echo(status_line(done.status))
     if done.status.other:
         click.echo(f"{done.status.other} cells of other versions of the study lie there unused")
     if not done.status.whole:
@@ -223,9 +223,9 @@ def status(path: Path | str, out: Path | str | None, check: bool, watch: bool) -
     store, cells, differences = _store_of(path, out)
     if watch:
         return 0 if _watch(store, cells) else 1
-    from hdsens.store.wording import standing
+    from hdsens.store.wording import status_text
 
-    found = standing(store, cells, check=check)
+    found = status_text(store, cells, check=check)
     for line in (*found.lines, *differences):
         click.echo(line)
     return 0 if found.whole else 1
@@ -412,14 +412,14 @@ def _watch(store: Store, cells: Sequence[Cell]) -> bool:
     from rich.live import Live
     from rich.text import Text
 
-    from hdsens.store.wording import standing
+    from hdsens.store.wording import status_text
 
-    found = standing(store, cells)
+    found = status_text(store, cells)
     with Live(Text("\n".join(found.lines)), auto_refresh=False, transient=True) as screen:
         try:
             while not found.whole:
                 time.sleep(WATCH_EVERY_S)
-                found = standing(store, cells)
+                found = status_text(store, cells)
                 screen.update(Text("\n".join(found.lines)), refresh=True)
         except KeyboardInterrupt:
             pass

@@ -16,7 +16,7 @@ _MAX_VALUE = 60
 
 
 def changes(old: Study, new: Study) -> tuple[str, ...]:
-    """One line for each key that differs: which arm or table, key, old → new.
+    """Write one line for each key that differs: which arm or table, key, old → new.
 
     >>> from hdsens.study import Arm, Task
     >>> old = Study(name="s", task=Task(model="logreg", steps=5),
@@ -29,7 +29,7 @@ def changes(old: Study, new: Study) -> tuple[str, ...]:
 
 
 def explain_changes(store: Store, study: Study, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """What is different from the stored study, for a person; nothing where nothing is."""
+    """Explain how a study differs from the stored one, in lines; empty where it does not."""
     if not store.exists():
         return ()
     try:
@@ -62,7 +62,7 @@ def _about_budget(old: Study, new: Study) -> list[str]:
 
 
 def _named(study: Study) -> dict[str, Any]:
-    """As nested dicts, arms by their names."""
+    """Turn a study into nested dicts, its arms by name."""
     content = study.model_dump(mode="json")
     arms = content.pop("arms")
     return {**content, **{f"arm {arm['name']!r}": arm for arm in arms}}

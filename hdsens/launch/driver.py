@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run leaves.
+    """What a run returns to its caller.
 
     Attributes:
         folder: the results.
@@ -131,9 +131,9 @@ def run(
 
 @contextmanager
 def _stopping_at_faults(store: Store) -> Iterator[None]:
-    """A disk that is full or a folder that is not writable ends the run with one line.
+    """End the run with one line where a disk is full or a folder is not writable.
 
-    So does any other fault of the machine, which is told as what it is.
+    Any other fault of the machine ends it too, with a line that names that fault.
     """
     try:
         yield
@@ -147,7 +147,7 @@ def _stopping_at_faults(store: Store) -> Iterator[None]:
 
 
 def _write_report(store: Store, *, anew: bool) -> Location:
-    """The page, written again unless it is newer than all results.
+    """Write the page, unless it is newer than all results, and return its location.
 
     A run that changed something asks no clock: that may have been set back.
     """
@@ -159,7 +159,7 @@ def _write_report(store: Store, *, anew: bool) -> Location:
 
 
 def _set_aside(store: Store) -> None:
-    """Rename what is damaged, so that its cells train again."""
+    """Rename damaged files, so that their cells train again."""
     if not store.exists() and not store.has_parts_or_plan():
         return
     for damage in store.damage():
@@ -169,7 +169,7 @@ def _set_aside(store: Store) -> None:
 
 
 def _missing(store: Store, cells: Sequence[Cell]) -> list[Cell]:
-    """Cells without a result; a failed cell is one of them, and damaged files have none."""
+    """List the cells without a result: absent, failed, or in damaged files, which are set aside."""
     _set_aside(store)
     found = store.outcomes()
     return [cell for cell in cells if found.get(cell.cell_id, "failed") == "failed"]

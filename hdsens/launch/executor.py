@@ -1,4 +1,4 @@
-"""What trains packs, whatever it runs on: opened once, fed with packs, closed."""
+"""An executor trains packs on some machinery: it is opened once, fed with packs, and closed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Show = Callable[[Mapping[str, int]], None]
 
 @dataclass(frozen=True)
 class Means:
-    """What an executor is opened with.
+    """Everything that an executor needs to be opened.
 
     Attributes:
         study: that all packs are of.
@@ -62,7 +62,7 @@ class Executor(ABC):
 
     @abstractmethod
     def arrange(self, cells: Sequence[Cell], size: int | None, wish: PathWish) -> tuple[Pack, ...]:
-        """Packs of these cells, measured where they will train; before the first `submit`.
+        """Arrange cells in packs by measuring where they will train. Call it before `submit`.
 
         Args:
             cells: to train.
@@ -75,11 +75,11 @@ class Executor(ABC):
 
     @abstractmethod
     def submit(self, pack: Pack) -> None:
-        """Hand over a pack to train; its cells need not be on the study's grid."""
+        """Queue a pack for training. Its cells need not be on the study's grid."""
 
     @abstractmethod
     def finished(self, show: Show = lambda ended: None) -> Iterator[FinishedPack]:
-        """Wait for the packs; give each as soon as it is done, until none is left.
+        """Yield each submitted pack as soon as it is finished, until none is left.
 
         Further packs may be submitted meanwhile.
 

@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.25
 
 @contextmanager
 def inline_executor(means: Means) -> Iterator[Executor]:
-    """Trains here, while somebody waits for `finished`; an interrupted pack's cells are kept."""
+    """Train in this process, while the caller iterates over `finished`."""
     yield InlineExecutor(means)
 
 
@@ -32,22 +32,22 @@ class InlineExecutor(Executor):
         self._ended: Counter[str] = Counter()
 
     def arrange(self, cells: Sequence[Cell], size: int | None, wish: PathWish) -> tuple[Pack, ...]:
-        """Measured in this process."""
+        """Arrange cells in packs by measuring in this process."""
         study, resources = self._means.study, self._means.resources
         return choose_packs(study, cells, resources.device, resources.cpus_per_pack, size, wish)
 
     def submit(self, pack: Pack) -> None:
-        """It trains once `finished` comes to it."""
+        """Queue a pack; it trains when `finished` reaches it."""
         self._waiting.append(pack)
 
     def finished(self, show: Show = lambda ended: None) -> Iterator[FinishedPack]:
-        """Train what waits."""
+        """Train the waiting packs, and yield each once it is stored."""
         while self._waiting:
             pack = self._waiting.popleft()
             yield FinishedPack(pack, self._train(pack, show))
 
     def _train(self, pack: Pack, show: Show) -> Counter[str]:
-        """How many cells ended, by outcome; a signal is answered between two steps."""
+        """Train a pack, and count its cells by outcome. A signal takes effect between two steps."""
         before, interrupts = self._ended.copy(), self._means.interrupts
         with interrupts.held():
             work = self._bench.begin(pack)

@@ -38,13 +38,13 @@ class Interrupts:
             signal.signal(number, handler)
 
     def listen(self) -> None:
-        """Take the signals, again after a library took them."""
+        """Install the handlers, again after a library has replaced them."""
         for number in self._before:
             signal.signal(number, self._interrupt)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A first signal waits for the end of this."""
+        """Delay a first signal until this context ends."""
         self._held += 1
         try:
             yield

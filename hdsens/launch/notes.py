@@ -1,4 +1,4 @@
-"""What a person may not have meant, though no rule forbids it."""
+"""Notes on a study: things that no rule forbids but that its author may not have meant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hdsens.training.fused.fusable import obstacle
 
 
 def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ...]:
-    """One line for each doubt about a study."""
+    """Write one line for each doubt about a study."""
     arms = {arm.name: arm for arm in study.arms}
     pairs = [(arm, arms[arm.baseline]) for arm in study.arms if arm.baseline is not None]
     alone = [study.arm(f.base) for f in families_of_study(study) if f.side(f.base) == "alone"]
@@ -37,7 +37,7 @@ def notes(study: Study, cells: Sequence[Cell], train_size: int) -> tuple[str, ..
 def notes_on_plan(
     study: Study, kept: Sequence[Pack], pack_size: int | None, path: PathWish
 ) -> tuple[str, ...]:
-    """Whether an earlier plan, which stands, trains cells other than asked for now.
+    """Say where an earlier plan trains cells otherwise than `--path` and `--pack-size` ask.
 
     Args:
         study: the study that the packs are of.

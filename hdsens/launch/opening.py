@@ -11,7 +11,7 @@ from hdsens.launch.ray.address import prepare
 
 
 def open_executor(name: str, means: Means) -> AbstractContextManager[Executor]:
-    """The executor of that name, one of `EXECUTORS`; leaving it keeps what is finished.
+    """Open the executor of that name, one of `EXECUTORS`. Closing it keeps finished cells.
 
     Raises:
         InputError: no cluster answers at the address, or none of its nodes can hold a pack.

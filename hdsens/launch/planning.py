@@ -1,4 +1,4 @@
-"""What a study would train, and where its results are."""
+"""Describe what a study would train, and find its results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _POINTS_SHOWN = 1000
 
 
 def describe(study: Study, pack_size: int | None) -> str:
-    """What running the study would train, as lines of text.
+    """Describe in lines of text what running the study would train.
 
     Raises:
         InputError: the study breaks a rule.
@@ -62,7 +62,7 @@ def describe(study: Study, pack_size: int | None) -> str:
 
 
 def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell], tuple[str, ...]]:
-    """The store of a study file, with the cells that it should hold.
+    """Return the store of a study file, the cells that it should hold, and how studies differ.
 
     Where a study file differs from the study in its store, lines that say how come with it.
 
@@ -77,7 +77,7 @@ def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell], t
 
 
 def known_names() -> dict[str, tuple[str, ...]]:
-    """What a study file can name without a path."""
+    """List the models, data sets and optimizers that a study file can name without a path."""
     found = inspect.getmembers(torch.optim, inspect.isclass)
     others = [
         name
@@ -95,7 +95,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
 
 
 def _found(study: Study, cells: Sequence[Cell]) -> list[str]:
-    """How many cells need no training, where the default results folder has any."""
+    """Say how many cells have a result in the default results folder, if it exists."""
     store = store_of_study(study.name, None)
     if not store.exists():
         return []
@@ -112,7 +112,7 @@ def _packs(study: Study, cells: Sequence[Cell], pack_size: int | None) -> str:
 
 
 def _one_by_one(study: Study) -> list[str]:
-    """The arms with points that only the plain loop can train, and why."""
+    """Name the arms with points that only the plain loop can train, and say why."""
     lines = []
     for arm in study.arms:
         points = list(islice(grid(arm), _POINTS_SHOWN))

@@ -25,7 +25,7 @@ _PACKAGES = (
 
 
 def provenance(executor: str, resources: Resources, study: Study) -> dict[str, Any]:
-    """What is kept of a run beside its results; nothing secret, no user or host name.
+    """Collect a run's provenance: nothing secret, no user or host name.
 
     `declared` holds the protocol, seeds and arms as they were when the run began, `study` all of
     the study, `own_code` what the source of a person's own models, data and optimizers hashed to.
@@ -52,7 +52,7 @@ def provenance(executor: str, resources: Resources, study: Study) -> dict[str, A
 
 
 def own_code(study: Study) -> dict[str, str]:
-    """SHA-256 of the source of each module that the study names, where it has one."""
+    """Hash (SHA-256) the source of each module that the study names, where it has one."""
     names = (study.task.model, study.task.data, *(arm.optimizer for arm in study.arms))
     modules = sorted({name.partition(":")[0] for name in names if ":" in name})
     found = {}
@@ -64,7 +64,7 @@ def own_code(study: Study) -> dict[str, str]:
 
 
 def _git_state() -> str | None:
-    """Commit of this package's own checkout, marked when files differ; None when installed."""
+    """Return the commit of this package's checkout, marked when files differ; None if installed."""
     here = Path(__file__)
     tracked = _git(here, "ls-files", "--error-unmatch", here.name)  # not so in site-packages
     return None if tracked is None else _git(here, "describe", "--always", "--dirty")

@@ -1,4 +1,4 @@
-"""What a pack may use, and what an executor is."""
+"""What a pack may use of the machine, and how a run meets faults."""
 
 from __future__ import annotations
 

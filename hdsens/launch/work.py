@@ -1,4 +1,4 @@
-"""One pack on its way into the store, for every executor."""
+"""Train one pack and store its results: the part of an executor that all executors share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Workbench:
         self._latest: PackTraining | None = None
 
     def begin(self, pack: Pack) -> PackWork:
-        """The pack, ready to train.
+        """Prepare a pack for training.
 
         It goes on from a checkpoint that holds some of its cells. A pack that a rival run has
         committed meanwhile is over.
@@ -89,7 +89,7 @@ class PackWork:
         return not self._training.live
 
     def advance(self, seconds: float) -> Counter[str]:
-        """Train for so many seconds, at least one step; how many cells ended, by outcome.
+        """Train for so many seconds, at least one step, and count the cells that ended by outcome.
 
         The last cell's end commits the pack.
 
@@ -112,7 +112,7 @@ class PackWork:
         return ended
 
     def close(self) -> None:
-        """Leave in the store what the pack has come to: finished cells, a checkpoint of the others.
+        """Store the finished cells of the pack, and a checkpoint of the others.
 
         There is none where training was interrupted inside a step, or with checkpoints turned off.
         """
@@ -131,7 +131,7 @@ class PackWork:
         self._due = time.monotonic() + self._every_s
 
     def commit(self) -> None:
-        """Write the cells that are ready; nothing happens where there is nothing new.
+        """Write the cells that have ended; nothing happens where none is new.
 
         Raises:
             StoppedError: the store cannot be written, not at a later attempt either.
@@ -152,7 +152,7 @@ class PackWork:
 
 
 def unwritable(store: Store, error: OSError) -> StoppedError:
-    """The error for a store that took results before and takes none now."""
+    """Make the error for a store that can no longer be written."""
     return StoppedError(
         f"results {str(store.folder)!r} cannot be written: {error.strerror or error}; "
         "make room or set it right, and the same command again goes on from here"

@@ -3,8 +3,8 @@
 from hdsens.store.check import Damage
 from hdsens.store.frames import Results, read_cells, read_results, read_traces
 from hdsens.store.place import Location, as_location
+from hdsens.store.status import Status
 from hdsens.store.store import Store
-from hdsens.store.summary import Status, Summary
 
 __all__ = [
     "Damage",
@@ -12,7 +12,6 @@ __all__ = [
     "Results",
     "Status",
     "Store",
-    "Summary",
     "as_location",
     "read_cells",
     "read_results",

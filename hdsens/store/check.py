@@ -28,7 +28,7 @@ _KINDS = " or ".join(", ".join(f"{kind}-" for kind in KINDS).rsplit(", ", 1))
 
 @dataclass(frozen=True)
 class Damage:
-    """Something of a store that cannot be used.
+    """A file of a store that cannot be used, and what is lost with it.
 
     Attributes:
         name: of the file, relative to the store.
@@ -44,12 +44,14 @@ class Damage:
 
 
 def find_damage(place: Place) -> tuple[Damage, ...]:
-    """Read every file of the store; what is wrong with them, documents first."""
+    """Read every file of the store, and return what is wrong, documents first."""
     return settled(lambda: (*_documents(place), *_strangers(place), *_parts(place)))
 
 
 def set_aside(place: Place, damage: Damage) -> tuple[str, ...]:
-    """Rename the files, so that nothing reads them; their new names. Nothing is deleted.
+    """Rename damaged files, so that nothing reads them, and return the new names.
+
+    Nothing is deleted.
 
     Raises:
         InputError: the file is one of another version.
@@ -82,7 +84,7 @@ def _documents(place: Place) -> Iterator[Damage]:
 
 
 def _strangers(place: Place) -> Iterator[Damage]:
-    """Parquet files that are named like no part, and like no file of the plan."""
+    """Yield Parquet files whose names are neither those of parts nor of the plan."""
     for folder, known, rule in (
         ("parts", partial(_is_part, place), f"must be named {_KINDS} and 32 hex digits"),
         ("plan", is_plan_file, "must be named at least 8 digits, - and 32 hex digits"),
@@ -109,7 +111,7 @@ def _parts(place: Place) -> Iterator[Damage]:
 
 
 def _pair(place: Place, cells: Part) -> Iterator[Damage]:
-    """A cells part and its traces; where those are lost, the cells have to train again."""
+    """Check a cells part with its traces. Where the traces are lost, its cells train again."""
     traces = cells.of("traces")
     ids, wrong = _read(place, cells)
     try:
@@ -129,7 +131,7 @@ def _pair(place: Place, cells: Part) -> Iterator[Damage]:
 
 
 def _read(place: Place, part: Part) -> tuple[frozenset[str], InputError | None]:
-    """The cell_ids, or what is wrong; read twice then, for a run may have replaced it meanwhile."""
+    """Return a part's cell_ids, or its damage. A second reading rules out a rival run's rewrite."""
     try:
         return check_part(place, part), None
     except InputError:
@@ -143,7 +145,7 @@ def _read(place: Place, part: Part) -> tuple[frozenset[str], InputError | None]:
 def _damage(
     name: str, error: InputError, aside: tuple[str, ...], cells: frozenset[str] = frozenset()
 ) -> Damage:
-    """Of a file that another version wrote nothing is set aside."""
+    """Describe the damage of a file; a file of another version is not to be set aside."""
     return Damage(name, error, aside if isinstance(error, DamagedError) else (), cells)
 
 

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 def write_checkpoint(
     place: Place, cell_ids: Collection[str], snapshot: Snapshot, versions: Mapping[str, str]
 ) -> None:
-    """Put the snapshot of a pack with these cells there, in place of the one before.
+    """Write the checkpoint of the pack with these cells, in place of its previous one.
 
     Raises:
         OSError: the disk is full or gone.
@@ -51,7 +51,7 @@ def write_checkpoint(
 def find_checkpoint(
     place: Place, cell_ids: Collection[str], versions: Mapping[str, str]
 ) -> Snapshot | None:
-    """The snapshot that holds most of these cells; None where none holds any.
+    """Return the snapshot that holds most of these cells; None where none holds any.
 
     One that cannot be read, or that other versions wrote, is passed over with a line in the log.
     """
@@ -67,7 +67,7 @@ def find_checkpoint(
 
 
 def delete_checkpoints(place: Place, done: Collection[str]) -> None:
-    """Remove those whose cells are all done, and those that cannot be read."""
+    """Delete checkpoints whose cells all have a result, and unreadable ones."""
     for name in _names(place):
         label = _label(place, name)
         if label is None or set(label["pack"]) <= set(done):
@@ -75,7 +75,7 @@ def delete_checkpoints(place: Place, done: Collection[str]) -> None:
 
 
 def delete_checkpoint(place: Place, cell_ids: Collection[str]) -> None:
-    """Remove that of the pack with exactly these cells, if there is one."""
+    """Delete the checkpoint of the pack with exactly these cells, if there is one."""
     place.delete(_file(cell_ids))
 
 
@@ -95,7 +95,7 @@ def _same_versions(name: str, label: Mapping[str, Any], versions: Mapping[str, s
 
 
 def _label(place: Place, name: str) -> dict[str, Any] | None:
-    """What the header says; None where it cannot be read."""
+    """Read a checkpoint's header; None where it cannot be read."""
     try:
         with place.open(name) as file:
             (length,) = struct.unpack("<Q", file.read(8))

@@ -39,14 +39,14 @@ ABANDONED_S = 86_400.0
 
 @dataclass(frozen=True)
 class Compaction:
-    """How many parts there were, and how many there are."""
+    """The number of parts before and after a compaction."""
 
     before: int
     after: int
 
 
 def compact(place: Place) -> Compaction:
-    """Merge small parts, and remove what earlier compactions and killed writers left.
+    """Merge small parts, and delete leftovers of earlier compactions and killed writers.
 
     Raises:
         DamagedError: a part is not what a run wrote; nothing of its group has been deleted.
@@ -66,7 +66,7 @@ def _merge_results(place: Place) -> None:
 
 
 def _groups(place: Place) -> list[list[Part]]:
-    """Neighbours by name that together stay within the limits; each is merged into one."""
+    """Group neighbouring parts that together stay within the limits, each to be merged into one."""
     groups: list[list[Part]] = []
     cells = traces = 0
     columns: tuple[pa.Schema | None, ...] = ()
@@ -83,7 +83,7 @@ def _groups(place: Place) -> list[list[Part]]:
 
 
 def _together(schema: pa.Schema | None, more: pa.Schema) -> pa.Schema | None:
-    """The columns of both; None where later versions gave one name to two kinds of column."""
+    """Return the columns of both; None where they give one name to two types."""
     try:
         return pa.unify_schemas([schema, more])
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -91,7 +91,7 @@ def _together(schema: pa.Schema | None, more: pa.Schema) -> pa.Schema | None:
 
 
 def _merge(place: Place, group: Sequence[Part]) -> None:
-    """One part of each kind in place of several."""
+    """Write one part of each kind in place of several."""
     tables = [read_part(place, part, carried=True) for part in group]
     rows = first_rows(tables)
     owners = first_rows([owned(table, i) for i, table in enumerate(tables)])
@@ -108,7 +108,7 @@ def _merge(place: Place, group: Sequence[Part]) -> None:
 
 
 def _merge_failures(place: Place) -> None:
-    """Failures of cells that have no result yet, in one part."""
+    """Merge the failures of cells that have no result yet into one part."""
     parts = _kind(place, "failed")
     if not parts:
         return
@@ -119,7 +119,7 @@ def _merge_failures(place: Place) -> None:
 
 
 def _alike(place: Place, parts: Sequence[Part]) -> list[list[Part]]:
-    """Neighbours by name whose columns go into one part."""
+    """Group neighbouring parts whose columns fit into one part."""
     groups: list[list[Part]] = []
     columns: pa.Schema | None = None
     for part in parts:
@@ -158,14 +158,14 @@ def _delete_leftovers(place: Place) -> None:
 
 
 def _delete(place: Place, cells: Sequence[Part]) -> None:
-    """Cells before traces: traces that nothing commits are read by nobody."""
+    """Delete parts, cells before traces: nothing reads traces without their cells."""
     for part in cells:
         place.delete(part.name)
         place.delete(part.of("traces").name)
 
 
 def _delete_abandoned(place: Place) -> None:
-    """What writers that were killed left: temporary files, and traces that nothing commits."""
+    """Delete temporary files, and traces without cells, that killed writers left."""
     for file, entry in place.entries("parts").items():
         if entry.changed < time.time() - ABANDONED_S:
             part = part_of(file)

@@ -18,7 +18,7 @@ class _Told(BaseModel):
 
 
 class DeclaredArm(_Told):
-    """An arm and its levels."""
+    """One arm's declaration, with its levels."""
 
     baseline: str | None
     optimizer: str
@@ -37,7 +37,7 @@ class Declaration(_Told):
 
 
 def declaration(study: Study) -> dict[str, Any]:
-    """A study's declaration, as JSON has it."""
+    """Return a study's declaration as JSON values."""
     arms = {
         arm.name: DeclaredArm(
             baseline=arm.baseline,
@@ -54,7 +54,7 @@ def declaration(study: Study) -> dict[str, Any]:
 
 
 def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Declarations in the order they were made, each with the time of its first and last run.
+    """List a study's declarations in order, each with the times of its first and last run.
 
     The last is the present study's, with no times. A run that kept none that can be read (an
     earlier version's, or a damaged one) has `declared` None.
@@ -83,7 +83,7 @@ def _read(run: Mapping[str, Any]) -> tuple[datetime, dict[str, Any] | None]:
 
 
 def task_settings(study: Study, train_size: int) -> dict[str, Any]:
-    """What a task's label leaves out, and two results of one label may differ in."""
+    """Return the settings that a task's label leaves out, in which equal labels may differ."""
     task = study.task
     return {
         "batch_size": task.batch_size,

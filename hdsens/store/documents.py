@@ -19,7 +19,7 @@ MAX_TRAIN_SIZE = 2**40
 
 
 def write_document(place: Place, name: str, content: Mapping[str, Any]) -> None:
-    """Put a JSON file there; one that says the same is left alone."""
+    """Write a JSON file, unless it has the same content already."""
     text = json.dumps(content, indent=1).encode()
     if place.entry(name) is None or place.read(name) != text:
         place.write(name, text)
@@ -36,7 +36,7 @@ def write_study(place: Place, study: Study, train_size: int) -> None:
 
 
 def _carried(place: Place) -> dict[str, Any]:
-    """What study.json holds already; nothing where it is not there, or damaged."""
+    """Return the present content of study.json; empty where it is absent or damaged."""
     try:
         return {} if place.entry(STUDY) is None else _object(place, STUDY)
     except DamagedError:
@@ -44,7 +44,7 @@ def _carried(place: Place) -> dict[str, Any]:
 
 
 def read_study(place: Place) -> tuple[Study, int]:
-    """The current study and its number of training examples. Imports nothing that it names.
+    """Read the current study and its number of training examples. Import nothing that it names.
 
     Raises:
         DamagedError: study.json is not what a run wrote.
@@ -72,7 +72,7 @@ def read_study(place: Place) -> tuple[Study, int]:
 
 
 def read_runs(place: Place) -> tuple[dict[str, Any], ...]:
-    """Provenance of the runs, oldest first.
+    """Read the provenance of all runs, oldest first.
 
     Raises:
         DamagedError: a file is not what a run wrote.
@@ -81,12 +81,12 @@ def read_runs(place: Place) -> tuple[dict[str, Any], ...]:
 
 
 def run_names(place: Place) -> list[str]:
-    """The files that hold provenance, oldest first."""
+    """List the files that hold provenance, oldest first."""
     return sorted(f"runs/{name}" for name in place.entries("runs") if name.endswith(".json"))
 
 
 def read_run(place: Place, name: str) -> dict[str, Any]:
-    """Provenance of one run; raises as `read_runs` does."""
+    """Read the provenance of one run; raises as `read_runs` does."""
     run = _object(place, name)
     if not isinstance(run.get("run_id"), str):
         raise damaged(place, name, "must be the record of a run, with its run_id")
@@ -94,7 +94,7 @@ def read_run(place: Place, name: str) -> dict[str, Any]:
 
 
 def _object(place: Place, name: str) -> dict[str, Any]:
-    """A JSON object of modest size and depth."""
+    """Read a JSON object of limited size and depth."""
     entry = place.entry(name)
     if entry is not None and entry.size > MAX_BYTES:
         raise damaged(place, name, f"must have at most {MAX_BYTES} bytes")

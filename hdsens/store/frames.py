@@ -104,7 +104,7 @@ def read_traces(folder: Location, *, all: bool = False) -> pd.DataFrame:
 
 
 def read_results(folder: Location) -> Results:
-    """Everything a report needs of a results folder.
+    """Read everything that a report needs of a results folder.
 
     Raises:
         InputError: not a results folder, or a damaged one.
@@ -124,7 +124,7 @@ _OWN_COLUMNS = ("lr", "hypergrad_lr")
 
 
 def _trained_as(frame: pd.DataFrame, study: Study) -> list[dict[str, Any]]:
-    """Role of each seed when its cells were trained, which the present study may have changed."""
+    """List the role of each seed when its cells were trained; the present study may have others."""
     results = frame[frame["outcome"] != "failed"]
     pairs = results[["seed", "role"]].drop_duplicates().sort_values(["role", "seed"])
     return [
@@ -134,7 +134,7 @@ def _trained_as(frame: pd.DataFrame, study: Study) -> list[dict[str, Any]]:
 
 
 def _split(frame: pd.DataFrame, expected: Sequence[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of the expected cells, in their order, and the others."""
+    """Split a frame into the rows of the expected cells, in their order, and the other rows."""
     ids = pd.Index(frame["cell_id"])
     positions = ids.get_indexer(pd.Index([cell.cell_id for cell in expected], dtype=ids.dtype))
     positions = positions[positions >= 0]
@@ -143,14 +143,14 @@ def _split(frame: pd.DataFrame, expected: Sequence[Cell]) -> tuple[pd.DataFrame,
 
 
 def _factor_names(study: Study, texts: Iterable[str]) -> list[str]:
-    """Factors of the study's arms, then those that only other cells have."""
+    """List the factors of the study's arms, then those that only other cells have."""
     own = [name for arm in study.arms for name in arm.factor_levels]
     others = [name for text in texts for name in json.loads(text)]
     return list(dict.fromkeys([*_OWN_COLUMNS, *own, *others]))
 
 
 def _with_factors(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """The JSON column of factors as one column each, after `hypergrad_lr`."""
+    """Replace the JSON column of factors by one column each, after `hypergrad_lr`."""
     codes, texts = pd.factorize(frame["factors"])
     points = [json.loads(text) for text in texts]
     others = [name for name in names if name not in _OWN_COLUMNS]
@@ -163,7 +163,7 @@ def _with_factors(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd.DataFrame:
-    """Rows of the study's cells with what is not hashed as the study has it."""
+    """Give the study's cells its present name, label, roles, baselines and families of columns."""
     families = [column for column in CELLS if column.prefix is not None]
     members = [name for family in families for name in family.names(study)]
     single = {name for column in CELLS for name in column.names()}

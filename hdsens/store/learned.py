@@ -18,7 +18,7 @@ def learned(cells: pd.DataFrame) -> pd.Series[bool]:
 
 
 def count_unlearned(cells: pd.DataFrame) -> int:
-    """Completed cells that ended no better than untrained, apart from those that cannot learn.
+    """Count completed cells that ended no better than untrained, except where none could learn.
 
     A cell at lr = 0 cannot, unless HD moves its lr.
     """

@@ -79,7 +79,7 @@ class Header:
 
 
 def part_of(name: str) -> Part | None:
-    """The part that a file of parts/ is; None for any other file."""
+    """Return the part that a file name of parts/ stands for; None for any other file."""
     found = _NAME.fullmatch(name)
     return Part(found[1], found[2]) if found and found[1] in KINDS else None
 
@@ -95,19 +95,19 @@ def is_of_later_kind(place: Place, name: str) -> bool:
 
 
 def list_parts(place: Place) -> dict[Part, Entry]:
-    """All parts of a store, sorted by name."""
+    """List all parts of a store, sorted by name."""
     named = {part_of(name): entry for name, entry in place.entries("parts").items()}
     return {part: named[part] for part in sorted(p for p in named if p is not None)}
 
 
 def write_part(place: Place, part: Part, table: pa.Table, replaces: Iterable[str] = ()) -> None:
-    """Put a part there; `replaces` are the keys of the parts whose cells it took over."""
+    """Write a part; `replaces` are the keys of the parts whose cells it takes over."""
     label = {"part": part.kind, "key": part.key, "replaces": sorted(replaces)}
     place.write(part.name, encode(table, label))
 
 
 def encode(table: pa.Table, label: dict[str, Any]) -> pa.Buffer:
-    """A table as Parquet, with checksums, and metadata that say what it is."""
+    """Encode a table as Parquet with checksums; `label` goes into its metadata."""
     text = json.dumps({"schema_version": str(VERSION), **label})
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -122,7 +122,7 @@ def encode(table: pa.Table, label: dict[str, Any]) -> pa.Buffer:
 def read_part(
     place: Place, part: Part, columns: Collection[str] | None = None, *, carried: bool = False
 ) -> pa.Table:
-    """Rows of a part, null in columns that are younger than it.
+    """Read the rows of a part; columns that are younger than the part are null.
 
     Args:
         place: of the store.
@@ -147,14 +147,14 @@ def read_part(
 
 
 def read_label(place: Place, part: Part) -> Header:
-    """What a part says of itself, without its rows; raises as `read_part` does."""
+    """Read a part's metadata without its rows; raises as `read_part` does."""
     header = read_header(place, part.name)
     _known_names(place, part, KINDS[part.kind].columns, header)
     return header
 
 
 def check_part(place: Place, part: Part) -> frozenset[str]:
-    """The cell_ids of a part, once every row of it has been read; raises as `read_part` does."""
+    """Read every row of a part, and return its cell_ids; raises as `read_part` does."""
     table = read_part(place, part, carried=True)
     ids: list[str] = table["cell_id"].unique().to_pylist()
     if part.kind != "traces" and (hash_of_ids(ids) != part.key or len(ids) != len(table)):
@@ -168,7 +168,7 @@ def decode(
     choose: Callable[[Header], Sequence[str]],
     carried: bool = False,
 ) -> tuple[pa.Table, Header]:
-    """The table of a Parquet file of ours, and its header; raises as `read_part` does.
+    """Read a Parquet file of a store: its table and header; raises as `read_part` does.
 
     Args:
         place: of the store.
@@ -185,13 +185,13 @@ def decode(
 
 
 def read_header(place: Place, name: str) -> Header:
-    """What a Parquet file of ours says of itself; raises as `read_part` does."""
+    """Read the header of a Parquet file of a store; raises as `read_part` does."""
     with _damage_named(place, name), place.open(name) as source:
         return _header(place, name, pq.ParquetFile(source))
 
 
 def broken(place: Place, name: str, rule: str, version: Version) -> InputError:
-    """The error for a file that breaks a rule: damage, unless a later version may have its reason.
+    """Make the error for a file that breaks a rule: damage, unless a later version wrote it.
 
     A file that is not damaged is refused, and never set aside.
     """
@@ -205,7 +205,7 @@ def broken(place: Place, name: str, rule: str, version: Version) -> InputError:
 
 
 def other_version(thing: str, stated: object) -> InputError:
-    """The error for a file of another major version."""
+    """Make the error for a file of another major version."""
     return InputError(
         thing,
         f"must have schema version {VERSION.major}",
@@ -215,7 +215,7 @@ def other_version(thing: str, stated: object) -> InputError:
 
 
 def damaged(place: Place, name: str, rule: str) -> DamagedError:
-    """The error for a file that is not what a run wrote."""
+    """Make the error for a file that is not what a run wrote."""
     return DamagedError(
         f"file {place.show(name)!r}",
         rule,
@@ -225,7 +225,7 @@ def damaged(place: Place, name: str, rule: str) -> DamagedError:
 
 @contextmanager
 def _damage_named(place: Place, name: str) -> Iterator[None]:
-    """Say which file could not be read; one that has vanished meanwhile is no damage."""
+    """Turn reading errors into damage of the named file; a file that vanished is no damage."""
     try:
         yield
     except InputError:
@@ -265,7 +265,7 @@ def _header(place: Place, name: str, file: pq.ParquetFile) -> Header:
 def _known_names(
     place: Place, part: Part, wanted: Iterable[Column], header: Header
 ) -> Sequence[str]:
-    """Those of the wanted columns that the part has, once name and types are what they must be."""
+    """Check a part's name and types, and return those of the wanted columns that it has."""
     if (header.part, header.key) != (part.kind, part.key):
         raise damaged(place, part.name, "must hold the cells that it is named after")
     types = dict(zip(header.schema.names, header.schema.types, strict=True))
@@ -289,7 +289,7 @@ def _members(family: Column, names: Iterable[str], single: Collection[str]) -> I
 
 
 def _check_values(place: Place, part: Part, table: pa.Table, header: Header) -> None:
-    """Whether the columns that everything else goes by hold what they must."""
+    """Check the values of the columns that identify a row and its outcome."""
     kind, rule = KINDS[part.kind], None
     for column in kind.columns:
         if column.required and column.name in table.column_names and table[column.name].null_count:
@@ -305,7 +305,7 @@ def _check_values(place: Place, part: Part, table: pa.Table, header: Header) -> 
 
 
 def _is_point(text: pa.Scalar) -> bool:
-    """Whether a text is the levels of a cell's factors, under names that can be columns."""
+    """Whether a text is a JSON object of factor levels, under names that can be columns."""
     try:
         point = json.loads(text.as_py())
     except (TypeError, ValueError, RecursionError):

@@ -50,49 +50,49 @@ class Place(ABC):
 
     @abstractmethod
     def show(self, name: str) -> str:
-        """A file as a person would name it."""
+        """Return the name of a file as a person would write it."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make what must exist before a first write."""
+        """Create what must exist before the first write."""
 
     @abstractmethod
     def open(self, name: str) -> Any:
-        """An Arrow file to read from; FileNotFoundError where there is none."""
+        """Open a file for Arrow to read; FileNotFoundError where there is none."""
 
     @abstractmethod
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Put a file there, in one step."""
+        """Write a file in one step: readers see the old content or the new, never a part of it."""
 
     @abstractmethod
     def entry(self, name: str) -> Entry | None:
-        """What is known of a file; None where there is none."""
+        """Return size and time of a file; None where there is none."""
 
     @abstractmethod
     def entries(self, folder: str) -> dict[str, Entry]:
-        """The files directly in a folder, by name without it; empty where there is none."""
+        """Return the files directly in a folder, by their names; empty where there is none."""
 
     @abstractmethod
     def move(self, name: str, new: str) -> None:
-        """Give a file another name."""
+        """Rename a file."""
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove a file; nothing happens where there is none."""
+        """Delete a file; nothing happens where there is none."""
 
     @abstractmethod
     def sweep(self, older_than_s: float) -> None:
-        """Remove what killed writers left and nobody has written to for so long."""
+        """Delete temporary files of killed writers that are older than so many seconds."""
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
+        """Read a whole file."""
         with self.open(name) as file:
             content: bytes = file.read()
         return content
 
 
 def place_of(location: Location) -> Place:
-    """The place that a path or URI means.
+    """Return the place that a path or URI stands for.
 
     Raises:
         InputError: a URI of an unknown kind, without a bucket, or with a password in it.
@@ -102,7 +102,7 @@ def place_of(location: Location) -> Place:
 
 
 def as_location(given: Location) -> Location:
-    """A path, unless it is the URI of an object store."""
+    """Turn a location into a path, unless it is the URI of an object store."""
     return given if isinstance(given, str) and "://" in given else Path(given)
 
 
@@ -266,7 +266,7 @@ class Bucket(Place):
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
-        """Whatever looks at an object store first says in one line that it cannot be reached."""
+        """Turn a first failure to reach an object store into an InputError of one line."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
@@ -304,7 +304,7 @@ def _patient(uri: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut; not every file system can."""
+    """Sync a folder, so that a rename survives a power cut where the file system allows it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -34,7 +34,7 @@ Planned = tuple[Sequence[str], Path]
 
 
 def read_plan(place: Place) -> list[Planned]:
-    """The packs in the order of planning, each cell in one of them; none where none was planned.
+    """Read the packs in the order of planning, each cell in one of them; empty without a plan.
 
     Raises:
         DamagedError: a file is not what a run wrote.
@@ -50,19 +50,19 @@ def read_plan(place: Place) -> list[Planned]:
 
 
 def plan_names(place: Place) -> list[str]:
-    """The files of the plan; what a later one says of a cell counts."""
+    """List the files of the plan. Of two that hold a cell, the later one counts."""
     before = [] if place.entry(_BEFORE) is None else [_BEFORE]
     by_key = sorted(_files(place), key=lambda file: file[1], reverse=True)
     return [*before, *(name for _, _, name in sorted(by_key, key=lambda file: file[0]))]
 
 
 def is_plan_file(name: str) -> bool:
-    """Whether a file of plan/ is named like a part of the plan."""
+    """Whether a file of plan/ has the name of a file of the plan."""
     return _NAME.fullmatch(name) is not None
 
 
 def read_plan_file(place: Place, name: str) -> list[Planned]:
-    """The packs of one file; raises as `read_plan` does, FileNotFoundError where it is gone."""
+    """Read the packs of one file; raises as `read_plan`, and FileNotFoundError where it is gone."""
     table, header = decode(place, name, partial(_known_names, place, name))
     known = pc.all(pc.is_in(table["path"], pa.array(_PATHS)), min_count=0).as_py()
     if any(column.null_count for column in table.columns) or not known:
@@ -75,7 +75,7 @@ def read_plan_file(place: Place, name: str) -> list[Planned]:
 
 
 def _known_names(place: Place, name: str, header: Header) -> list[str]:
-    """The columns of a plan; those that a later version added are left alone."""
+    """Check a plan's header, and return its columns without those that a later version added."""
     named = name == _BEFORE or f"-{header.key}.parquet" in name
     names: list[str] = _SCHEMA.names
     if header.part != "plan" or not named:
@@ -89,7 +89,7 @@ def _known_names(place: Place, name: str, header: Header) -> list[str]:
 
 
 def add_to_plan(place: Place, packs: Iterable[Planned]) -> None:
-    """From now on these cells train in these packs."""
+    """Add a file to the plan: from now on these cells train in these packs."""
     rows = [
         {"pack": i, "cell_id": cell_id, "path": path}
         for i, (ids, path) in enumerate(packs)
@@ -102,6 +102,6 @@ def add_to_plan(place: Place, packs: Iterable[Planned]) -> None:
 
 
 def _files(place: Place) -> list[tuple[int, str, str]]:
-    """Generation, key and name of each."""
+    """List generation, key and name of each file of the plan."""
     named = ((_NAME.fullmatch(file), f"{FOLDER}/{file}") for file in place.entries(FOLDER))
     return [(int(found[1]), found[2], name) for found, name in named if found is not None]

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def settled(read: Callable[[], T]) -> T:
-    """What `read` gives once no part vanishes under it: compaction may run beside a reader."""
+    """Call `read` until no part vanishes meanwhile, because a compaction may run beside it."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return read()
@@ -33,7 +33,7 @@ def settled(read: Callable[[], T]) -> T:
 def cells_rows(
     place: Place, columns: Sequence[str] | None = None, parts: Collection[Part] | None = None
 ) -> pa.Table:
-    """One row a cell: completed or diverged beats failed, then the earliest.
+    """Read one row a cell: completed or diverged beats failed, then the earliest wins.
 
     Args:
         place: of the store.
@@ -45,7 +45,7 @@ def cells_rows(
 
 
 def first_rows(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of those tables, the first of each cell."""
+    """Join tables, and keep the row of each cell that counts."""
     empty = CELLS_SCHEMA.empty_table()
     if tables and len(tables[0].column_names) < len(CELLS_SCHEMA):
         empty = empty.select([n for n in tables[0].column_names if n in CELLS_SCHEMA.names])
@@ -60,12 +60,12 @@ def first_rows(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def traces_rows(place: Place, cell_ids: Collection[str]) -> pa.Table:
-    """Traces of those cells, each from the part that holds the cell's first result."""
+    """Read the traces of cells, each from the part that holds the cell's first result."""
     return settled(lambda: _traces(place, cell_ids))
 
 
 def in_order(traces: pa.Table) -> pd.DataFrame:
-    """Traces as a frame in order of cell and step; ids are sorted once each, not once a row."""
+    """Sort traces by cell and step into a frame; each cell_id is compared once, not once a row."""
     ids = traces["cell_id"].dictionary_encode().unify_dictionaries().combine_chunks()
     names = ids.dictionary.cast(pa.large_string())
     rank = np.empty(len(names), dtype=np.int32)
@@ -101,7 +101,7 @@ def _traces(place: Place, cell_ids: Collection[str]) -> pa.Table:
 
 
 def _named_once(traces: pa.Table) -> pa.Table:
-    """The table with each cell_id in memory once, not once a row; they are half of all bytes."""
+    """Encode cell_ids as a dictionary: as text in each row they are half of all bytes."""
     ids = traces["cell_id"].dictionary_encode()
     return traces.select(TRACES_SCHEMA.names).set_column(0, "cell_id", ids)
 
@@ -109,7 +109,7 @@ def _named_once(traces: pa.Table) -> pa.Table:
 def traces_of(
     place: Place, part: Part, ids: pa.ChunkedArray, *, whole: bool, carried: bool = False
 ) -> pa.Table:
-    """Traces that belong to the cells part, of those cells; `whole` says that these are all.
+    """Read the traces of some cells of a cells part; `whole` says that these are all.
 
     `carried` asks for columns that this version does not know, too.
 
@@ -126,12 +126,12 @@ def traces_of(
 
 
 def lost_traces(place: Place, part: Part) -> DamagedError:
-    """The error for a cells part without its traces."""
+    """Make the error for a cells part without its traces."""
     return damaged(place, part.of("traces").name, "must be there, because its cells are")
 
 
 def owned(table: pa.Table, owner: int) -> pa.Table:
-    """The columns that decide which row of a cell counts, and one that says whose a row is."""
+    """Select the columns that decide which row of a cell counts, and add the index of its part."""
     return table.select(_KEYS).append_column(
         "owner", pa.repeat(pa.scalar(owner, pa.int32()), len(table))
     )

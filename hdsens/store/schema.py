@@ -35,7 +35,7 @@ VERSION = Version(MAJOR, MINOR)
 
 
 def version_of(value: Any) -> Version | None:
-    """The version that a file states, such as "1.2"; 1 of the first release is 1.0.
+    """Read the version that a file states, such as "1.2"; the number 1 of the first release is 1.0.
 
     None where the value is no version, or one of another major version.
     """
@@ -70,7 +70,7 @@ KINDS = {
 
 
 def arrow_schema(columns: Iterable[Column], study: Study | None = None) -> pa.Schema:
-    """The columns as Arrow fields, with the members of families where the study is given."""
+    """Return the columns as an Arrow schema, with members of families where a study is given."""
     return pa.schema({name: TYPES[c.kind] for c in columns for name in c.names(study)})
 
 

@@ -31,7 +31,7 @@ from hdsens.store.parts import Part, list_parts, write_part
 from hdsens.store.place import Location, Place, as_location, place_of
 from hdsens.store.plan import add_to_plan, plan_names, read_plan
 from hdsens.store.rows import cells_rows, in_order, settled, traces_rows
-from hdsens.store.summary import COLUMNS, Status, Summary, summarise
+from hdsens.store.status import COLUMNS, Status, status_of
 from hdsens.store.tables import cells_table, traces_table
 from hdsens.study import Study
 from hdsens.study.cells import Cell, expand
@@ -87,7 +87,7 @@ class Store:
             ) from None
 
     def append(self, study: Study, pack: PackRecord, source: str | None = None) -> None:
-        """Write what a pack gave; results and failures apart, so that neither hides the other.
+        """Write the records of a pack, results and failures in separate parts.
 
         Args:
             study: that the cells are of.
@@ -114,12 +114,12 @@ class Store:
         write_document(self.place, f"runs/{run['run_id']}.json", run)
 
     def write_page(self, page: str) -> Location:
-        """Put the report beside the results; where it is."""
+        """Write the report beside the results, and return its location."""
         self.place.write(PAGE, page.encode())
         return self.page
 
     def plan(self, cells: Sequence[Cell], packs: Iterable[Pack]) -> tuple[Pack, ...]:
-        """The packs to train for `cells`: as planned at an earlier run where there was one.
+        """Return the packs to train for `cells`, as an earlier run planned them where one did.
 
         `packs` covers the same cells; those that no earlier plan holds join the plan.
         """
@@ -138,7 +138,7 @@ class Store:
         )
 
     def replan(self, packs: Iterable[Pack]) -> None:
-        """From now on these cells train in these packs."""
+        """Change the plan: from now on these cells train in these packs."""
         add_to_plan(self.place, [([c.cell_id for c in pack.cells], pack.path) for pack in packs])
 
     def committed(self, cells: Iterable[Cell]) -> bool:
@@ -148,7 +148,7 @@ class Store:
         return all(self.place.entry(name) is not None for name in names)
 
     def sweep(self) -> None:
-        """Remove what runs that were killed left: temporary files, checkpoints of done cells."""
+        """Delete temporary files and checkpoints of finished cells that killed runs left."""
         self.place.sweep(older_than_s=LEFTOVER_S)
         if self.place.entries("checkpoints"):
             from hdsens.store.checkpoints import delete_checkpoints  # readers need no safetensors
@@ -157,7 +157,7 @@ class Store:
             delete_checkpoints(self.place, {i for i, o in found.items() if o != "failed"})
 
     def set_aside(self, damage: Damage) -> tuple[str, ...]:
-        """Rename damaged files, so that a run can go on without them; their new names."""
+        """Rename damaged files, so that a run can go on without them, and return the new names."""
         return set_aside(self.place, damage)
 
     def compact(self) -> Compaction:
@@ -171,7 +171,7 @@ class Store:
         return self.place.entry(STUDY) is not None
 
     def has_parts_or_plan(self) -> bool:
-        """Whether a run has written here, though study.json may be lost; not what others wrote."""
+        """Whether a run has written parts or a plan here, even if study.json is lost."""
         return self.part_count() > 0 or bool(plan_names(self.place))
 
     def study(self) -> tuple[Study, int]:
@@ -191,11 +191,11 @@ class Store:
         return frozenset(i for ids, _ in read_plan(self.place) for i in ids)
 
     def damage(self) -> tuple[Damage, ...]:
-        """What is wrong with the files, every one of them read."""
+        """Read every file, and return what is wrong."""
         return find_damage(self.place)
 
     def part_count(self) -> int:
-        """How many parts there are; reading slows with their number."""
+        """The number of parts; reading slows with it."""
         return len(list_parts(self.place))
 
     def page_is_current(self) -> bool:
@@ -204,7 +204,7 @@ class Store:
         return page is not None and page.changed > self._changed()
 
     def outcomes(self, without: Collection[str] = ()) -> dict[str, str]:
-        """Outcome of every cell in the store, of any study, by cell_id.
+        """Return the outcome of every cell in the store, of any study, by cell_id.
 
         Cells whose traces part is gone have none, because a run trains them again.
 
@@ -216,31 +216,27 @@ class Store:
         return dict(zip(*columns, strict=True))
 
     def status(self, expected: Iterable[Cell], without: Collection[str] = ()) -> Status:
-        """Counts over the expected cells; `without` as in `outcomes`."""
-        return self.summary(expected, without).status
-
-    def summary(self, expected: Iterable[Cell], without: Collection[str] = ()) -> Summary:
-        """Counts, reasons of failures and mixed versions; `without` as in `outcomes`."""
-        return summarise(self._counted(COLUMNS, without), expected)
+        """Count the expected cells by outcome; `without` as in `outcomes`."""
+        return status_of(self._counted(COLUMNS, without), expected)
 
     def runs(self) -> tuple[dict[str, Any], ...]:
-        """Provenance of the runs, oldest first."""
+        """Read the provenance of all runs, oldest first."""
         return read_runs(self.place)
 
     def cells_frame(self) -> pd.DataFrame:
-        """All cells of the store, one row each, other factors still in one JSON column."""
+        """Read all cells of the store, one row each, with other factors in one JSON column."""
         frame: pd.DataFrame = cells_rows(self.place).to_pandas()
         return frame
 
     def traces_frame(self, cell_ids: Iterable[str]) -> pd.DataFrame:
-        """Traces of those cells, in order of cell and step."""
+        """Read the traces of cells, in order of cell and step."""
         return in_order(traces_rows(self.place, set(cell_ids)))
 
     def _counted(self, columns: Sequence[str], without: Collection[str]) -> pa.Table:
         return settled(lambda: cells_rows(self.place, columns, self._whole(without)))
 
     def _whole(self, without: Collection[str]) -> list[Part]:
-        """Parts that a run counts: committed, and with their traces."""
+        """List the parts that a run counts: committed, and with their traces."""
         listed = list_parts(self.place)
         return [
             part

@@ -19,7 +19,7 @@ from hdsens.version import __version__
 def cells_table(
     study: Study, records: Sequence[CellRecord], pack: PackRecord, source: str | None = None
 ) -> pa.Table:
-    """One row a cell; `wall_s` is the pack's seconds / pack size."""
+    """Make the table of cells, one row each; `wall_s` is the pack's seconds / pack size."""
     shared = {
         "study": study.name,
         "task": study.task.label,
@@ -60,7 +60,7 @@ def _row(study: Study, record: CellRecord) -> dict[str, Any]:
 
 
 def traces_table(records: Sequence[CellRecord]) -> pa.Table:
-    """One row a recorded step."""
+    """Make the table of traces, one row a recorded step."""
     rows = [
         {"cell_id": record.cell.cell_id, **{n: getattr(point, n) for n in point.__slots__}}
         for record in records

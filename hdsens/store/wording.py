@@ -1,4 +1,4 @@
-"""How far a study is, in lines to be read."""
+"""The status of a study in lines to be read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hdsens.store.check import Damage
+from hdsens.store.status import Status
 from hdsens.store.store import Store
-from hdsens.store.summary import Status, Summary
 from hdsens.study.cells import Cell
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a store stands.
+class StatusText:
+    """A store's status in lines to be read.
 
     Attributes:
         lines: to be read.
@@ -24,8 +24,8 @@ class Standing:
     whole: bool
 
 
-def standing(store: Store, cells: Sequence[Cell], *, check: bool = False) -> Standing:
-    """Counts, reasons of failures, and mixtures of versions or devices.
+def status_text(store: Store, cells: Sequence[Cell], *, check: bool = False) -> StatusText:
+    """Write counts, reasons of failures, and mixtures of versions or devices in lines.
 
     Args:
         store: to look into.
@@ -34,16 +34,16 @@ def standing(store: Store, cells: Sequence[Cell], *, check: bool = False) -> Sta
     """
     damage = store.damage() if check else ()
     unusable = {name for found in damage for name in (found.name, *found.aside)}
-    summary = store.summary(cells, unusable)
-    lines = [f"results  {store.folder}", *_counts(summary.status), *_explanations(summary)]
+    status = store.status(cells, unusable)
+    lines = [f"results  {store.folder}", *_counts(status), *_explanations(status)]
     if damage:
         lines += [f"damaged: {found.error}" for found in damage]
         lines.append(_to_train(store.outcomes(unusable), damage, cells))
-    return Standing(tuple(lines), summary.status.whole and not damage)
+    return StatusText(tuple(lines), status.whole and not damage)
 
 
-def in_a_line(counts: Status) -> str:
-    """Counts as the end of a run tells them."""
+def status_line(counts: Status) -> str:
+    """Write the counts in one line, as the end of a run does."""
     return (
         f"{counts.expected} cells: {counts.completed} completed, {counts.diverged} diverged, "
         f"{counts.failed} failed, {counts.missing} missing{_unlearned(counts)}"
@@ -67,16 +67,16 @@ def _counts(counts: Status) -> Iterable[str]:
         yield f"{'searched':<9}{counts.searched:>9}  cells that searches asked for"
 
 
-def _explanations(summary: Summary) -> Iterable[str]:
-    for reason, count in summary.reasons.most_common(5):
+def _explanations(status: Status) -> Iterable[str]:
+    for reason, count in status.reasons.most_common(5):
         yield f"failed: {count} x {reason}"
-    for column, mixture in summary.mixtures.items():
+    for column, mixture in status.mixtures.items():
         parts = ", ".join(f"{value} ({count} cells)" for value, count in mixture.most_common())
         yield f"mixed {column}: {parts}"
 
 
 def _to_train(outcomes: Mapping[str, str], damage: Sequence[Damage], cells: Sequence[Cell]) -> str:
-    """What a run would train, and how much of it because of damage."""
+    """Say how many cells a run would train, and how many of them because of damage."""
     gone = [c.cell_id for c in cells if outcomes.get(c.cell_id, "failed") == "failed"]
     lost = set(gone) & {cell_id for found in damage for cell_id in found.cells}
     return (

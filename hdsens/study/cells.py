@@ -69,7 +69,7 @@ def expand(study: Study, train_size: int) -> tuple[Cell, ...]:
 def make_cell(
     study: Study, arm: str, factors: Mapping[str, Level], seed: int, train_size: int
 ) -> Cell:
-    """One cell made by itself, equal to the grid's where the grid has one at this point.
+    """Make one cell by itself; it equals the grid's where the grid has this point.
 
     Args:
         study: the declaration.
@@ -97,7 +97,7 @@ def make_cell(
 
 
 def _arm_named(study: Study, name: str, factors: Mapping[str, Level]) -> Arm:
-    """The arm, once it is sure that each of its factors has a level."""
+    """Return the arm of that name; an error unless `factors` has a level of each of its factors."""
     thing = f"study {study.name!r}: arm"
     if name not in {arm.name for arm in study.arms}:
         arms = ", ".join(repr(arm.name) for arm in study.arms)
@@ -110,27 +110,27 @@ def _arm_named(study: Study, name: str, factors: Mapping[str, Level]) -> Arm:
 
 
 def grid(arm: Arm) -> Iterator[dict[str, Level]]:
-    """The points of an arm's full grid, the last factor varying fastest."""
+    """Yield the points of an arm's full grid, the last factor varying fastest."""
     levels = arm.factor_levels
     return (dict(zip(levels, point, strict=True)) for point in itertools.product(*levels.values()))
 
 
 def arm_arguments(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
-    """The optimizer's constructor arguments: factors over settings over the task."""
+    """Return the optimizer's arguments: factors win over settings, settings over the task."""
     arguments = {"weight_decay": task.weight_decay, **arm.settings, **factors}
     arguments.pop("batch_size", None)
     return arguments
 
 
 def budget_in_steps(task: Task, batch_size: int, train_size: int) -> int:
-    """Updates in the budget; an epoch keeps its last short batch."""
+    """Return the budget in updates. An epoch keeps its last short batch."""
     if task.steps is not None:
         return task.steps
     return (task.epochs or 0) * math.ceil(train_size / batch_size)
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys, no spaces, and every number a float.
+    """Write JSON with sorted keys, no spaces, and every number as a float.
 
     >>> canonical_json({"b": 1, "a": [True, 1e-5]})
     '{"a":[true,1e-05],"b":1.0}'
@@ -141,7 +141,7 @@ def canonical_json(value: object) -> str:
 
 
 def floats(value: object) -> object:
-    """JSON values with every number a float, as identities and results have them."""
+    """Turn every number into a float, as identities and results have them."""
     if isinstance(value, Mapping):
         return {str(k): floats(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -152,7 +152,7 @@ def floats(value: object) -> object:
 
 
 def _batch_size(arm: Arm, task: Task, factors: Mapping[str, Level]) -> int:
-    """Factors over settings over the task, as for the optimizer's arguments."""
+    """Return the batch size: factors win over settings, these over the task."""
     stated = {"batch_size": task.batch_size, **arm.settings, **factors}
     return int(stated["batch_size"])
 
@@ -190,7 +190,7 @@ class _Point:
         )
 
     def cell(self, seed: int, text: bytes, role: Role) -> Cell:
-        """The cell of a seed; `text` is how the identity writes it."""
+        """Make the cell of one seed; `text` is the seed as the identity writes it."""
         digest = self.head.copy()
         digest.update(text + self.tail)
         return Cell(

@@ -44,18 +44,18 @@ class Column:
 
     @property
     def prefix(self) -> str | None:
-        """What the names of a family begin with; None for a single column."""
+        """What the names of a family of columns begin with; None for a single column."""
         return self.name.partition("<")[0] if self.name.endswith(">") else None
 
     def names(self, study: Study | None = None) -> tuple[str, ...]:
-        """Its name; of a family the names that a study has columns for, none without a study."""
+        """Return the column's name, or the names of a family's members in a study."""
         if self.prefix is None:
             return (self.name,)
         members = () if study is None or self.members is None else self.members(study)
         return tuple(f"{self.prefix}{member}" for member in members)
 
     def has(self, name: str) -> bool:
-        """Whether this is the column of that name, or its family."""
+        """Whether `name` is this column, or a member of this family."""
         if self.prefix is None:
             return name == self.name
         return name.startswith(self.prefix) and name.isidentifier()
@@ -168,7 +168,7 @@ TABLE_COLUMNS = frozenset(
 
 
 def stored(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Those that parts have."""
+    """Return the columns that parts store: all but the derived ones."""
     return tuple(column for column in columns if not column.derived)
 
 

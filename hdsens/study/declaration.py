@@ -274,11 +274,11 @@ class Study(Table):
 
     @classmethod
     def from_json(cls, text: str) -> Study:
-        """A study that was checked before, as another process wrote it by `model_dump_json`."""
+        """Read a study that another process has checked and written with `model_dump_json`."""
         return cls.model_validate_json(text, context={"stored": True, "known": ()})
 
     def arm(self, name: str) -> Arm:
-        """The arm of that name; KeyError if there is none."""
+        """Return the arm of that name; KeyError if there is none."""
         return self._by_name[name]
 
     @cached_property
@@ -286,7 +286,7 @@ class Study(Table):
         return {arm.name: arm for arm in self.arms}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's; what is found by name is the copy's own, since `arms` may be new."""
+        """Copy as pydantic does, and forget the index of arms by name, since `arms` may be new."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("_by_name", None)
         return copied
@@ -320,7 +320,7 @@ def _is_stored(info: ValidationInfo) -> bool:
 
 
 def _may_keep(factor: str, info: ValidationInfo) -> bool:
-    """Whether results have this factor from a time when its name was free."""
+    """Whether the study's results already have this factor, from when its name was free."""
     return bool(info.context and (info.context["stored"] or factor in info.context["known"]))
 
 
@@ -356,7 +356,7 @@ def _check_size(study: Study) -> None:
 
 
 def _check_not_lost(study: Study) -> None:
-    """A level that is not zero must not become zero, which is a level of its own."""
+    """Refuse levels that the dtype would round to zero, which is a level of its own."""
     dtype = study.task.dtype
     for arm in study.arms:
         for factor, levels in arm.factor_levels.items():
@@ -372,7 +372,7 @@ def _check_not_lost(study: Study) -> None:
 
 
 def _check_baseline(arm: Arm, arms: dict[str, Arm]) -> None:
-    """A baseline cell must exist for each cell of the arm: same value of each shared factor."""
+    """Refuse a baseline that lacks a cell for some cell of the arm at the same shared factors."""
     part = f"arm {arm.name!r}: baseline"
     base = arms.get(arm.baseline or "")
     if base is None or base is arm:

@@ -15,7 +15,7 @@ MAX_ARMS = 1000
 
 
 def _settings(value: object) -> object:
-    """Only what JSON has, and as it gives it back: settings are part of a cell's identity."""
+    """Check that JSON gives the settings back unchanged: they are part of a cell's identity."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise rule_broken("must be a table", remedy="e.g. { width = 64 }")
     return {text(key): _json_value(inner) for key, inner in value.items()}
@@ -50,7 +50,7 @@ Real = Annotated[float, Field(strict=True)]
 
 
 def _seeds(value: object) -> object:
-    """`10` means 0..9; a list means itself."""
+    """Return the seeds 0 to n − 1 for a count n; a list stays as it is."""
     if isinstance(value, bool) or not isinstance(value, int | list | tuple | range):
         raise rule_broken("must be a count or a list of whole numbers", remedy="e.g. seeds = 10")
     if (value if isinstance(value, int) else len(value)) > MAX_SEEDS:
@@ -79,7 +79,7 @@ def _validation(value: object) -> object:
 
 
 def _arms(value: object) -> object:
-    """Refused before each of them is looked at."""
+    """Refuse too many arms before any single arm is checked."""
     if isinstance(value, list | tuple) and len(value) > MAX_ARMS:
         raise rule_broken(f"must be at most {MAX_ARMS}", len(value), remedy="split the study")
     return value

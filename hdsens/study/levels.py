@@ -21,7 +21,7 @@ SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}
 
 
 def log_grid(low: float, high: float, per_decade: int) -> tuple[float, ...]:
-    """Levels from 10**low to 10**high, `per_decade` to a decade, rounded to 6 significant digits.
+    """Return levels from 10**low to 10**high, `per_decade` to a decade, at 6 significant digits.
 
     >>> log_grid(-1, 0, 2)
     (0.1, 0.316228, 1.0)
@@ -35,7 +35,7 @@ def _is_number(value: object) -> bool:
 
 
 def _grid(table: dict[str, Any]) -> tuple[float, ...]:
-    """The levels of a table with the keys zero, log10 and per_decade."""
+    """Read the levels of a table with the keys zero, log10 and per_decade."""
     unknown = [key for key in table if key not in _GRID_KEYS]
     if unknown:
         raise rule_broken(f"has no key {unknown[0]!r}", remedy=_GRID_EXAMPLE)
@@ -68,7 +68,7 @@ def _grid(table: dict[str, Any]) -> tuple[float, ...]:
 
 
 def _level(value: object) -> Level:
-    """A list is one level (for arguments such as betas)."""
+    """Read one level; a list is one level too, for arguments such as betas."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, bool):

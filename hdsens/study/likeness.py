@@ -36,7 +36,7 @@ class Difference:
     baseline: Levels
 
     def __str__(self) -> str:
-        """As the notes of `plan` and the verdict say it.
+        """Say the difference as the notes of `plan` and the verdict do.
 
         >>> str(Difference("momentum", (0.9,), (0.0,)))
         "momentum 0.9, its baseline's 0"
@@ -60,7 +60,7 @@ class _Side:
 def differences(
     arm: Arm | Mapping[str, Any], baseline: Arm | Mapping[str, Any], task: Mapping[str, Any]
 ) -> tuple[Difference, ...]:
-    """The options that an arm has otherwise than its baseline.
+    """Return the options whose values differ between an arm and its baseline.
 
     Factors that both vary are matched level by level, so they are no difference; nor is what only
     changes how a step is computed, nor `hypergrad_lr` with its `rule` and `lr_bounds` beside a
@@ -89,7 +89,7 @@ def differences(
 
 
 def _side(arm: Arm | Mapping[str, Any], task: Mapping[str, Any]) -> _Side:
-    """What an arm trains with: factors over settings over the task over the optimizer's own."""
+    """Collect an arm's options: factors win over settings, task and the optimizer's defaults."""
     stated = {**dict(arm), "levels": arm.factor_levels} if isinstance(arm, Arm) else arm
     facts = optimizer_facts(stated["optimizer"])
     fixed = {
@@ -109,7 +109,7 @@ def _side(arm: Arm | Mapping[str, Any], task: Mapping[str, Any]) -> _Side:
 
 
 def _comparable(own: _Side, base: _Side) -> Iterator[str]:
-    """Names of the options to compare.
+    """Yield the names of the options to compare.
 
     Optimizers of two update rules have arguments of their own: only those of both are compared.
     An argument that does nothing while another is 0, such as nesterov without momentum, is
@@ -127,7 +127,7 @@ def _comparable(own: _Side, base: _Side) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists as tuples, so that a setting in TOML equals a level or a default."""
+    """Turn lists into tuples, so that a setting in TOML equals a level or a default."""
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
@@ -136,7 +136,7 @@ def _words(levels: Levels) -> str:
 
 
 def _word(value: Any) -> str:
-    """A value as one would type it, with as many digits as tell it from any other."""
+    """Write a value as one would type it, with enough digits to be unambiguous."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_word, value))}]"
     return "none" if value is None else exact_level(value)

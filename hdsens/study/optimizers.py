@@ -56,7 +56,7 @@ class OptimizerFacts:
 
 
 def _hd(base: OptimizerFacts, hypergrad_lr: float) -> OptimizerFacts:
-    """The HD form of an optimizer, which has its arguments and those of HD."""
+    """Return the facts of an optimizer's HD form: its own arguments and those of HD."""
     return replace(
         base,
         name=f"{base.name}HD",
@@ -88,7 +88,7 @@ KNOWN_OPTIMIZERS = tuple(_TABLE)
 
 
 def optimizer_facts(path: str) -> OptimizerFacts:
-    """What is known of an optimizer as an arm names it; `is_known` is false where nothing is.
+    """Look an optimizer up as an arm names it; `is_known` is false where it has no row.
 
     >>> optimizer_facts("torch.optim:AdamW").update_rule
     'Adam'
@@ -105,11 +105,11 @@ def is_hd(optimizer: str) -> bool:
 
 
 def update_rule(optimizer: str) -> str:
-    """`SGD` for SGD and SGDHD, `Adam` for Adam, AdamHD and AdamW, else the optimizer's own path."""
+    """Return `SGD` for SGD and SGDHD, `Adam` for Adam, AdamHD and AdamW, else the path itself."""
     return optimizer_facts(optimizer).update_rule
 
 
 def _class_name(path: str) -> str:
-    """`SGD` for `torch.optim:SGD` and `torch.optim.sgd.SGD`; a path elsewhere as it is."""
+    """Return `SGD` for `torch.optim:SGD` and `torch.optim.sgd.SGD`; any other path unchanged."""
     module, _, name = path.replace(":", ".").rpartition(".")
     return name if f"{module}.".startswith((".", "torch.optim.", "hdsens.optim.")) else path

@@ -36,27 +36,27 @@ class Pack:
 
 
 def make_pack(cells: Iterable[Cell], path: Path = "plain", source: str | None = None) -> Pack:
-    """A pack of these cells, named after them."""
+    """Make a pack of these cells; its id is the hash of theirs."""
     members = tuple(cells)
     return Pack(hash_of_ids(cell.cell_id for cell in members), members, path, source)
 
 
 def halves(pack: Pack) -> tuple[Pack, Pack]:
-    """The two halves of a pack of several cells."""
+    """Split a pack of several cells into two packs."""
     middle = len(pack.cells) // 2
     first, second = pack.cells[:middle], pack.cells[middle:]
     return make_pack(first, pack.path, pack.source), make_pack(second, pack.path, pack.source)
 
 
 def hash_of_ids(cell_ids: Iterable[str]) -> str:
-    """32 hex digits that depend on the set of cell_ids alone."""
+    """Return 32 hex digits that depend on the set of cell_ids alone, not on their order."""
     return hashlib.sha256("\n".join(sorted(cell_ids)).encode()).hexdigest()[:32]
 
 
 def pack_cells(
     cells: Iterable[Cell], study: Study, size: int = DEFAULT_SIZE, path: Path = "plain"
 ) -> tuple[Pack, ...]:
-    """Packs of at most `size` cells each, in the order of the study.
+    """Sort cells into packs of at most `size` cells each, in the order of the study.
 
     Base arms and their HD arms follow one update rule (β = 0) and share packs.
     """
@@ -70,7 +70,7 @@ def pack_cells(
 
 
 def _even_chunks(cells: Sequence[Cell], size: int) -> Iterable[tuple[Cell, ...]]:
-    """As few chunks as `size` allows, their lengths at most one apart."""
+    """Cut the cells into as few chunks as `size` allows, whose lengths differ by at most one."""
     n_chunks = -(-len(cells) // size)
     base, extra = divmod(len(cells), n_chunks)
     members = iter(cells)

@@ -30,14 +30,14 @@ _UNSET = "\0unset"
 def rule_broken(
     rule: str, value: Any = _UNSET, *, part: str = "", remedy: str = ""
 ) -> PydanticCustomError:
-    """An error for a validator to raise; `explain` turns it into an `InputError`."""
+    """Make the error that a validator raises; `explain` turns it into an `InputError`."""
     return PydanticCustomError(
         "rule", "{rule}", {"rule": rule, "value": value, "part": part, "remedy": remedy}
     )
 
 
 def text(value: str) -> str:
-    """Text that any file and any screen can hold."""
+    """Check that text is printable and not too long."""
     if not value.isprintable() or len(value) > MAX_TEXT:
         raise rule_broken(
             f"must be printable text of at most {MAX_TEXT} characters", value, remedy="shorten it"
@@ -46,14 +46,14 @@ def text(value: str) -> str:
 
 
 def dotted_name(value: object) -> object:
-    """The name of a model, data set or optimizer, or where to import it from."""
+    """Check the name of a model, data set or optimizer, or where to import it from."""
     if isinstance(value, str) and not value.strip():
         raise rule_broken("must be text that is not empty", remedy="see `hdsens list`")
     return text(value) if isinstance(value, str) else value
 
 
 def printable_name(value: object) -> object:
-    """A label: printable text of at most 100 bytes."""
+    """Check a label: printable text of at most 100 bytes."""
     if not isinstance(value, str) or not value.strip():
         raise rule_broken("must be text that is not empty", remedy="e.g. 'sgd_hd'")
     if not value.isprintable():
@@ -64,7 +64,7 @@ def printable_name(value: object) -> object:
 
 
 def safe_name(value: object) -> object:
-    """A label that is also the name of a folder."""
+    """Check a label that is also the name of a folder."""
     printable_name(value)
     if any(c in "/\\:" for c in str(value)) or str(value)[0] in ".-~ ":
         raise rule_broken(
@@ -75,7 +75,7 @@ def safe_name(value: object) -> object:
 
 
 def identifier(value: object) -> object:
-    """A label that becomes a column of the results."""
+    """Check a label that becomes a column of the results."""
     printable_name(value)
     if not str(value).isidentifier():
         raise rule_broken("must be a Python identifier", remedy="use letters, digits and '_'")
@@ -83,7 +83,7 @@ def identifier(value: object) -> object:
 
 
 def number(digits: str) -> float:
-    """The float that digits of a TOML file mean.
+    """Read the digits of a TOML file as a float.
 
     Raises:
         ValueError: they mean a number beyond the floats, which would become 0 or infinity.
@@ -97,7 +97,7 @@ def number(digits: str) -> float:
 
 
 def check_plain(data: object) -> None:
-    """Refuse what no later rule could name: endless nesting, and text that no file can hold.
+    """Refuse data that later rules could not report on: deep nesting, and text that is not Unicode.
 
     Raises:
         InputError: with the first of them.
@@ -130,7 +130,7 @@ def _encodable(value: str) -> bool:
 def explain(
     error: ValidationError, data: object, model: type[BaseModel], thing: str = "study"
 ) -> InputError:
-    """The first error of a study, or of a `thing` that is checked alone, in one line."""
+    """Put the first error of a study, or of another `thing`, into one line."""
     first = error.errors(include_url=False)[0]
     name = data.get("name") if isinstance(data, Mapping) else None
     thing = f"{thing} {shown(name)}" if isinstance(name, str) else thing
@@ -157,7 +157,7 @@ def _join(*parts: str) -> str:
 
 
 def _place(loc: Sequence[str | int], data: object) -> list[str]:
-    """The path to a value in words: ('arms', 1, 'lr') -> ["arm 'sgd_hd'", "lr"]."""
+    """Return the path to a value in words: ('arms', 1, 'lr') -> ["arm 'sgd_hd'", "lr"]."""
     words: list[str] = []
     for key in loc:
         data = _child(data, key)

@@ -41,7 +41,7 @@ hypergrad_lr = [1e-3, 1e-2, 1e-1]
 
 
 def write_starter(file: Path) -> None:
-    """Write a study named after the file.
+    """Write a small study to start from, named after the file.
 
     Raises:
         InputError: the file exists, its folder does not, or its name cannot be a study's.

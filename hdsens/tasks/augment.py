@@ -22,7 +22,7 @@ class CropAndFlip:
     fill: tuple[float, ...]
 
     def __call__(self, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Changed copies of images (n, channels, height, width), random by ``generator`` alone."""
+        """Return changed copies of images (n, channels, height, width), by ``generator`` alone."""
         import torch  # a reader of data needs no torch until it trains
 
         n, channels, height, width = inputs.shape

@@ -89,7 +89,7 @@ class _DataSet:
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def normalise(self, pixels: NDArray[np.uint8]) -> Inputs:
-        """Pixels (n, channels, height, width) as inputs of the same shape."""
+        """Scale pixels (n, channels, height, width) to inputs of the same shape."""
         channels = (len(self.mean), 1, 1)
         inputs = pixels.astype(np.float32)
         inputs /= self.scale
@@ -98,7 +98,7 @@ class _DataSet:
         return inputs
 
     def load(self, settings: Mapping[str, Any]) -> Data:
-        """Read it, from files where it has files."""
+        """Read the data set, from files where it has files."""
         raw = self.read()
         return Data(
             self.normalise(raw.train_images),
@@ -176,7 +176,7 @@ _DATA_SETS: Mapping[str, _DataSet] = {
 
 
 def data_names() -> tuple[str, ...]:
-    """The registered data sets."""
+    """List the registered data sets."""
     return tuple(_DATA_SETS)
 
 
@@ -197,7 +197,7 @@ def check_data(name: str, settings: Mapping[str, Any] | None = None) -> None:
 
 
 def load_data(name: str, settings: Mapping[str, Any]) -> Data:
-    """A data set, kept in memory: equal arguments give the same object.
+    """Load a data set, and keep it in memory: equal arguments give the same object.
 
     - ``digits``: 1,797 real scans of 8 x 8 pixels that come with scikit-learn. In order of class,
       every fifth image is a test image; the rest, in scikit-learn's order, are for training.
@@ -244,7 +244,7 @@ def input_shape(name: str, settings: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def split_indices(n: int, validation: float | int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of n training examples are trained on, and which are held back for validation.
+    """Split n training examples into those to train on and those held back for validation.
 
     The same for every seed, machine and version of NumPy (only its bit generator is used, and
     that one's stream is guaranteed).
@@ -278,7 +278,7 @@ def _validation_count(n: int, validation: float | int) -> int:
 
 
 def fingerprint(data: Data) -> str:
-    """A hash of all its numbers, in hex."""
+    """Hash all numbers of a data set, in hex."""
     found = hashlib.blake2b(str(data.n_classes).encode())
     for array in (data.train_inputs, data.train_targets, data.test_inputs, data.test_targets):
         found.update(f"{array.shape}{array.dtype}".encode())
@@ -287,7 +287,7 @@ def fingerprint(data: Data) -> str:
 
 
 def forget_data() -> None:
-    """Load data sets anew: a factory of one's own may have been edited since, as in a notebook."""
+    """Forget loaded data sets: a factory of one's own may have been edited, as in a notebook."""
     _load.cache_clear()
 
 
@@ -342,7 +342,7 @@ def _check_array(thing: str, array: Any, dtype: type[np.generic]) -> None:
 
 
 def _check_finite(thing: str, array: NDArray[Any]) -> None:
-    """Every number of an array `(n, ...)`; min and max find one that is not without a copy."""
+    """Refuse an array `(n, ...)` with numbers that are not finite; min and max need no copy."""
     if np.isfinite(array.min()) and np.isfinite(array.max()):
         return
     bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))

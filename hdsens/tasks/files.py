@@ -29,7 +29,7 @@ class Download:
 
 
 def data_folder() -> Path | None:
-    """The folder that ``HDSENS_DATA`` names; None when it is unset or empty.
+    """Return the folder that ``HDSENS_DATA`` names; None when it is unset or empty.
 
     Raises:
         InputError: it names something that is not a folder.
@@ -44,7 +44,7 @@ def data_folder() -> Path | None:
 
 
 def cache_folder() -> Path:
-    """The folder for downloads: ``HDSENS_CACHE``, else the system's place for caches."""
+    """Return the folder for downloads: ``HDSENS_CACHE``, else the system's place for caches."""
     import pooch  # here, as names of data sets are checked where nothing is downloaded
 
     given = os.environ.get(CACHE_VARIABLE)
@@ -52,7 +52,7 @@ def cache_folder() -> Path:
 
 
 def find_file(paths: Sequence[str]) -> Path | None:
-    """The first of some alternatives that exists, in the data folder before the cache."""
+    """Return the first of some paths that exists, in the data folder before the cache."""
     folders = [folder for folder in (data_folder(), cache_folder()) if folder]
     candidates = (folder / path for folder in folders for path in paths)
     return next((path for path in candidates if path.is_file()), None)
@@ -87,7 +87,7 @@ def obtain_file(name: str, paths: Sequence[str], download: Download | None) -> P
 
 
 def read_verified(path: Path, md5: str) -> bytes:
-    """A file's content (uncompressed where the name ends in ``.gz``), checked against its MD5.
+    """Read a file (uncompressed where its name ends in ``.gz``), and check its MD5.
 
     Raises:
         InputError: unreadable, cut short, or not the known content.
@@ -113,7 +113,7 @@ def check_md5(content: bytes, md5: str, path: Path | str) -> None:
 
 
 def broken_file(path: Path | str, rule: str) -> InputError:
-    """The error for a file that is there and is not what it should be."""
+    """Make the error for a file whose content is not what it should be."""
     return InputError(f"data file {path}", f"must {rule}", remedy="replace it by the original")
 
 

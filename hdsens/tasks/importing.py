@@ -18,7 +18,7 @@ def is_import_path(name: str) -> bool:
 
 
 def import_object(name: str, what: str = "object") -> Any:
-    """The object behind ``"package.module:name"``; ``what`` says in errors what it is for.
+    """Import the object ``"package.module:name"``; ``what`` says in errors what it is for.
 
     Raises:
         InputError: the path is malformed, the module is not there or raises while it is imported,
@@ -41,7 +41,7 @@ def import_object(name: str, what: str = "object") -> Any:
 
 
 def import_factory(name: str, what: str) -> Callable[..., Any]:
-    """As `import_object`, for something that can be called.
+    """Import as `import_object` does, and check that the object can be called.
 
     Raises:
         InputError: as `import_object`, or the object cannot be called.
@@ -55,7 +55,7 @@ def import_factory(name: str, what: str) -> Callable[..., Any]:
 def call_factory(
     factory: Callable[..., Any], settings: Mapping[str, Any], offered: Mapping[str, Any]
 ) -> Any:
-    """``factory(**settings)``, with those offered arguments that its signature names.
+    """Call ``factory(**settings)``, with those offered arguments that its signature names.
 
     A setting goes before an offered argument of the same name. What the factory raises is not
     caught.
@@ -86,7 +86,7 @@ def _import_module(module_name: str, thing: str) -> ModuleType:
 
 
 def _hidden(module_name: str, module: ModuleType) -> str:
-    """The remedy where a file of this folder has the name of a module that was found before it."""
+    """Return the remedy where another module hides a file of this folder that has its name."""
     here = Path(*module_name.split(".")).with_suffix(".py")
     found = getattr(module, "__file__", None) or ""
     if here.is_file() and not (found and here.samefile(found)):

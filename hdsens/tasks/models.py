@@ -32,7 +32,7 @@ _VGG_D = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 
 def build_model(
     name: str, settings: Mapping[str, Any], input_shape: tuple[int, ...], n_classes: int
 ) -> nn.Module:
-    """A new model that maps inputs (n, *input_shape) to logits (n, n_classes).
+    """Build a model that maps inputs (n, *input_shape) to logits (n, n_classes).
 
     Its initial weights have torch's default dtype and come from torch's global random state.
 

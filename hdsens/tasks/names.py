@@ -55,7 +55,7 @@ MODELS: Mapping[str, Mapping[str, Setting]] = {
 
 
 def model_names() -> tuple[str, ...]:
-    """The registered models."""
+    """List the registered models."""
     return tuple(MODELS)
 
 
@@ -76,7 +76,7 @@ def check_model(name: str, settings: Mapping[str, Any] | None = None) -> None:
 
 
 def check_input_shape(name: str, input_shape: tuple[int, ...]) -> None:
-    """Check that a model can take examples of this shape; a factory takes what it takes.
+    """Check that a registered model can take examples of this shape; factories are not asked.
 
     Raises:
         InputError: `cnn` needs (channels, height, width) with sides of at least 4 pixels,
@@ -114,7 +114,7 @@ def check_registered(what: str, name: str, known: Iterable[str]) -> None:
 def resolve_settings(
     thing: str, settings: Mapping[str, Any], known: Mapping[str, Setting]
 ) -> dict[str, Any]:
-    """The value of every known setting: as given, else its default.
+    """Return the value of every known setting: as given, else its default.
 
     Raises:
         InputError: a setting that is not known, or a value against its rule.

@@ -15,7 +15,7 @@ from hdsens.errors import InputError
 
 @contextmanager
 def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
-    """Default dtype, threads, denormals for training; the caller's come back, generators too.
+    """Set default dtype, threads and denormals for training, and restore the caller's after it.
 
     Denormals are flushed to zero because cells near zero are many times slower on CPUs otherwise.
     Distributions check their arguments as in a new process: ``torch.compile``, at its first use,

@@ -45,7 +45,7 @@ _cache: dict[str, Examples] = {}
 
 
 def load_examples(task: Task, device: torch.device) -> Examples:
-    """The splits of a task; the latest is kept, because a worker trains many packs of one task."""
+    """Load the splits of a task. The latest stay loaded: a worker trains many packs of one task."""
     key = canonical_json([task.data, task.data_settings, task.validation, task.dtype, str(device)])
     if key not in _cache:
         _cache.clear()
@@ -54,7 +54,7 @@ def load_examples(task: Task, device: torch.device) -> Examples:
 
 
 def forget_examples() -> None:
-    """Load the next task's data anew, whatever was kept."""
+    """Forget the loaded splits, so that the next task's data are loaded anew."""
     forget_data()
     _cache.clear()
 
@@ -102,11 +102,11 @@ class Batches:
 
     @property
     def per_epoch(self) -> int:
-        """Steps in an epoch."""
+        """The number of steps in an epoch."""
         return math.ceil(self.examples.n_train / self.batch_size)
 
     def at(self, step: int) -> Split:
-        """The minibatch of a step, a function of (seed, step) alone."""
+        """Return the minibatch of a step, a function of (seed, step) alone."""
         epoch, index = divmod(step - 1, self.per_epoch)
         order = _order(self.seed, epoch, self.examples.n_train, self.examples.train.targets.device)
         rows = order[index * self.batch_size : (index + 1) * self.batch_size]

@@ -36,7 +36,7 @@ class Job:
     _initial_losses: dict[int, float] = field(default_factory=dict, init=False, repr=False)
 
     def fresh_model(self, seed: int) -> nn.Module:
-        """The model with the seed's initial weights, made on the CPU so that devices agree."""
+        """Build the model with the seed's initial weights, on the CPU so that devices agree."""
         seed_all(seed_for(seed, 0, Purpose.WEIGHTS), self.device)
         task = self.study.task
         model = build_model(
@@ -45,7 +45,7 @@ class Job:
         return _cast(model, getattr(torch, task.dtype)).to(self.device)
 
     def seed_step(self, seed: int, step: int) -> None:
-        """Make all that a step draws a function of (seed, step): augmentation, model, optimizer.
+        """Seed all generators that a step may draw from, by (seed, step).
 
         Only a person's own code draws from NumPy's and Python's generators, whose seeding takes 1%
         of a small step.
@@ -65,7 +65,7 @@ class Job:
         return is_import_path(self.study.task.model)
 
     def initial_loss(self, seed: int) -> float:
-        """Full training loss of the seed's fresh model, computed once for all its cells."""
+        """Return the full training loss of the seed's fresh model, computed once for all cells."""
         if seed not in self._initial_losses:
             model = self.fresh_model(seed)
             self._initial_losses[seed] = evaluate(model, self.examples.train).loss
@@ -78,7 +78,7 @@ class Job:
 
 
 def _cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Real numbers in that dtype, complex ones likewise; `Module.to` would cut them."""
+    """Cast a model to the dtype; complex tensors stay complex, which `Module.to` would cut."""
     model = model.double() if dtype == torch.float64 else model.float()
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_complex():
@@ -111,12 +111,12 @@ def evaluate(model: nn.Module, split: Split) -> Evaluation:
 
 
 def trace_steps(points: int, steps: int) -> frozenset[int]:
-    """At most `points` steps, even in log(step), from the first to the last."""
+    """Return at most `points` steps, even in log(step), from the first to the last."""
     return frozenset(np.geomspace(1, steps, points).round().astype(int).tolist())
 
 
 def evaluation_steps(shares: Sequence[float], steps: int) -> frozenset[int]:
-    """The shares of the budget, rounded up, and its end."""
+    """Return the steps of an evaluation: the shares of the budget, rounded up, and its end."""
     return frozenset(max(1, math.ceil(share * steps - 1e-9)) for share in shares) | {steps}
 
 

@@ -1,4 +1,4 @@
-"""From an arm's words to a torch optimizer."""
+"""Build and check the torch optimizer that an arm declares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hdsens.tasks.importing import import_object
 
 
 def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
-    """A class of hdsens.optim or torch.optim by name, or any other as "package.module:Class".
+    """Find a class of hdsens.optim or torch.optim by name, or any as "package.module:Class".
 
     Raises:
         InputError: there is none.
@@ -59,7 +59,7 @@ def needs_closure(optimizer: type[torch.optim.Optimizer]) -> bool:
 def build_optimizer(
     parameters: Iterable[torch.Tensor], arm: Arm, task: Task, factors: Mapping[str, Level]
 ) -> torch.optim.Optimizer:
-    """The optimizer of one cell.
+    """Build the optimizer of one cell.
 
     Raises:
         InputError: the task's weight decay is asked of an optimizer that has none.
@@ -89,7 +89,7 @@ def set_mode(optimizer: torch.optim.Optimizer, mode: Literal["train", "eval"]) -
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, name: str) -> MultiplicativeLR | None:
-    """`inv_sqrt` gives step t the factor 1/√t.
+    """Build a schedule: `inv_sqrt` gives step t the factor 1/√t, `none` is None.
 
     It multiplies the present lr from step to step, so an lr that HD adapts is kept.
     """
@@ -99,7 +99,7 @@ def build_schedule(optimizer: torch.optim.Optimizer, name: str) -> Multiplicativ
 
 
 def inv_sqrt_factor(taken: int) -> float:
-    """What takes the lr of step `taken` to that of the next under `inv_sqrt`."""
+    """Return the factor from the lr of step `taken` to that of the next under `inv_sqrt`."""
     return math.sqrt(taken / (taken + 1))
 
 
@@ -139,7 +139,7 @@ def check_optimizers(study: Study) -> None:
 
 
 def _check_lr(thing: str, optimizer: torch.optim.Optimizer) -> None:
-    """Each step reads its lr: it is what results and schedules are about."""
+    """Refuse an optimizer that does not keep its lr as one number in each param group."""
     for group in optimizer.param_groups:
         try:
             float(group["lr"])
@@ -164,7 +164,7 @@ def trains_any_model(optimizer: type[torch.optim.Optimizer]) -> bool:
 
 
 def _weight() -> torch.nn.Parameter:
-    """In float64, where no lr overflows: in training that is divergence, not bad input."""
+    """Make a parameter in float64, where no lr overflows: in training that is divergence."""
     weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     weight.grad = torch.ones_like(weight)
     return weight

@@ -18,11 +18,11 @@ from hdsens.study.packs import Path
 from hdsens.training.choosing.memory import out_of_memory
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
-from hdsens.training.fused.run import FusedRun, in_turns, start_fused
+from hdsens.training.fused.run import FusedRun, split_into_turns, start_fused
 from hdsens.training.job import Job
 from hdsens.training.plain import PlainRun, start_plain
 from hdsens.training.resuming.snapshots import (
-    CannotKeepError,
+    NotSerialisableError,
     complete_snapshot,
     ended_records,
     is_usable,
@@ -77,15 +77,15 @@ class PackTraining:
         self._ready: list[CellRecord] = []
         self._turns: deque[_Turn] | None = None
         self._run: FusedRun | PlainRun | None = None
-        self._can_be_kept = True
+        self._is_serialisable = True
 
     @property
     def live(self) -> tuple[Cell, ...]:
-        """The cells that train or wait for their turn, in the order of the pack."""
+        """The cells that have not ended, in the order of the pack."""
         return _without(self._cells, self._ready)
 
     def advance(self, seconds: float = 0.0) -> Sequence[CellRecord]:
-        """Train for so many seconds, at least one step; the records of cells that ended.
+        """Train for so many seconds, at least one step, and return the records of ended cells.
 
         It returns between two steps. After an exception the cells that had ended are in `record`,
         and the training must not be advanced any more.
@@ -106,24 +106,24 @@ class PackTraining:
             yield from self.advance(SLICE_S)
 
     def snapshot(self) -> Snapshot | None:
-        """All that the live cells need to go on elsewhere, with the records of those that ended.
+        """Take a snapshot from which the live cells can go on elsewhere, with the ended records.
 
         It holds parameters, buffers, the optimizer's state, and plain data that the model keeps
         elsewhere. None between two turns, where nothing is half done, and where anything of these
         is more than tensors and plain data, which is said once.
         """
-        if self._run is None or not self._can_be_kept:
+        if self._run is None or not self._is_serialisable:
             return None
         try:
             taken = self._run.snapshot()
-        except CannotKeepError as reason:
+        except NotSerialisableError as reason:
             _log.warning("cannot be checkpointed: %s; interrupted, it starts anew", reason)
-            self._can_be_kept = False
+            self._is_serialisable = False
             return None
         return complete_snapshot(taken, self._study, self._ready, self._seconds)
 
     def record(self) -> PackRecord:
-        """The records of the cells that ended, in the order of the pack, with where and how long.
+        """Return the records of ended cells, in the order of the pack, with device and seconds.
 
         The seconds before an interruption count too.
         """
@@ -152,7 +152,7 @@ class PackTraining:
         return Job(self._study, load_examples(self._study.task, self._device), self._device)
 
     def _first_turns(self, job: Job) -> deque[_Turn]:
-        """The turns of the cells that a snapshot has not seen end."""
+        """Return the turns of the cells that have not ended in the snapshot."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is not None:
             self._ready += ended_records(snapshot, self._cells, job.initial_loss)
@@ -184,14 +184,14 @@ class PackTraining:
 
 @dataclass(frozen=True)
 class _Turn:
-    """Cells that train at a time: together, or one by itself."""
+    """Cells that train at the same time: several in a program, or one by itself."""
 
     cells: Sequence[Cell]
     path: Path
     snapshot: Snapshot | None = None
 
     def start(self, job: Job) -> FusedRun | PlainRun:
-        """The cells at their beginning, or where the snapshot left them."""
+        """Begin the cells, or resume them from the snapshot."""
         if self.path == "fused":
             return start_fused(job, self.cells, self.snapshot)
         (cell,) = self.cells
@@ -199,14 +199,14 @@ class _Turn:
 
 
 def _turns(job: Job, cells: Sequence[Cell], path: Path, snapshot: Snapshot | None) -> list[_Turn]:
-    """Cells that a snapshot holds go on as it left them; the rest of a fused pack starts anew."""
+    """Return the turns of a pack: cells of the snapshot resume, the others start anew."""
     if path == "plain" or (snapshot and snapshot.details["path"] == "plain"):
         return _one_by_one(cells, snapshot)
     kept = frozenset(snapshot.cell_ids if snapshot else ())
     held = [cell for cell in cells if cell.cell_id in kept]
     fresh = [cell for cell in cells if cell.cell_id not in kept]
     first = [_Turn(held, "fused", snapshot)] if held else []
-    return [*first, *(_Turn(turn, "fused") for turn in in_turns(job, fresh))]
+    return [*first, *(_Turn(turn, "fused") for turn in split_into_turns(job, fresh))]
 
 
 def _one_by_one(cells: Sequence[Cell], snapshot: Snapshot | None) -> list[_Turn]:
@@ -215,7 +215,7 @@ def _one_by_one(cells: Sequence[Cell], snapshot: Snapshot | None) -> list[_Turn]
 
 
 def _turns_after(error: BaseException, rest: Sequence[Cell], turn: _Turn) -> list[_Turn]:
-    """How the rest of a fused turn goes on: in halves where memory was short, else one by one.
+    """Return the turns after an error: halves where memory ran out, else one cell at a time.
 
     A plain turn ends with its cell.
     """

@@ -50,7 +50,7 @@ def train_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellRecord]:
 
 
 def start_plain(job: Job, cell: Cell, snapshot: Snapshot | None = None) -> PlainRun:
-    """A cell at its beginning, or where a snapshot left it; its initial loss is measured."""
+    """Begin a cell, or resume it from a snapshot, and measure its initial loss."""
     run = _restored(job, cell, snapshot) if snapshot is not None else None
     run = run or PlainRun(job, cell, job.fresh_model(cell.seed))
     job.initial_loss(cell.seed)
@@ -145,18 +145,18 @@ class PlainRun:
         return has_overflowed(error, again, untrained, is_first=step == 1)
 
     def ended(self) -> list[CellRecord]:
-        """The record of the cell once it is over, as `train_cells` gives it."""
+        """Return the record of the cell once it is over; empty before."""
         if self._end is None:
             return []
         end, initial_loss = self._end, self.job.initial_loss(self.cell.seed)
         return [self.recorder.record(self.cell, end.step, initial_loss, diverged=end.diverged)]
 
     def snapshot(self) -> Snapshot:
-        """All that the cell needs to go on.
+        """Take a snapshot from which the cell can go on.
 
         Raises:
-            CannotKeepError: the optimizer's state is more than tensors and JSON values, or what
-                the model holds besides tensors is more than plain data.
+            NotSerialisableError: the optimizer's state has more than tensors and JSON values, or
+                the model holds something besides tensors and plain data.
         """
         held = changes_in(self.model, self._held_at_first)
         set_mode(self.optimizer, "eval")  # as its users do before they save
@@ -177,7 +177,7 @@ class PlainRun:
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot of the cell."""
+        """Resume from a snapshot of the cell."""
         arrays = rows_of(snapshot, [self.cell])
         kept = under("model", arrays)
         for name, weight in self._weights().items():
@@ -191,11 +191,11 @@ class PlainRun:
         self.taken = snapshot.step
 
     def _weights(self) -> dict[str, Tensor]:
-        """Parameters, frozen ones too, and buffers, also those that no state_dict has."""
+        """Return all parameters and buffers by name, frozen and non-persistent ones too."""
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def update(self, step: int) -> float | None:
-        """One update; the minibatch's loss, or None once anything is non-finite."""
+        """Make one update, and return the minibatch's loss; None where anything is non-finite."""
         self.job.seed_step(self.cell.seed, step)
         loss = self.backward(self.batches.at(step))
         self.recorder.loss(step, loss)
@@ -222,7 +222,7 @@ class PlainRun:
         return abs(float(self.optimizer.param_groups[0]["lr"])) <= self.largest
 
     def backward(self, batch: Split) -> float:
-        """Gradients of the minibatch's mean loss, in `p.grad`; the loss."""
+        """Put the gradients of the minibatch's mean loss in `p.grad`, and return the loss."""
         self.model.train()
         self.optimizer.zero_grad()
         loss: Tensor = functional.cross_entropy(self.model(batch.inputs), batch.targets)
@@ -239,7 +239,7 @@ class PlainRun:
         return True
 
     def evaluate(self) -> tuple[Evaluation, Evaluation]:
-        """The model on the training and on the validation split, as its optimizer shows it."""
+        """Evaluate the model on both splits, in the mode that its optimizer has for evaluation."""
         set_mode(self.optimizer, "eval")
         splits = self.job.examples.train, self.job.examples.valid
         train, valid = (evaluate(self.model, split) for split in splits)
@@ -247,7 +247,7 @@ class PlainRun:
         return train, valid
 
     def _check_parameters(self) -> None:
-        """Those that came later, or were frozen at first, would never be trained."""
+        """Refuse parameters that were added or thawed after the optimizer was made."""
         known = {id(parameter) for parameter in self.parameters}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad and id(parameter) not in known:

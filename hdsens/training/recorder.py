@@ -28,13 +28,13 @@ class Recorder:
     trace: list[TracePoint] = field(default_factory=list)
 
     def loss(self, step: int, batch_loss: float) -> None:
-        """Note the targets that this minibatch's loss reaches for the first time."""
+        """Record the targets that this minibatch's loss reaches for the first time."""
         for name, target in self.targets.items():
             if batch_loss <= target:
                 self.steps_to.setdefault(name, step)
 
     def lr(self, lr: float) -> None:
-        """Note the lr that an update used."""
+        """Record the lr that an update used."""
         self.lr_final = lr
         self.lr_max = lr if self.lr_max is None else max(lr, self.lr_max)
         self.lr_min = lr if self.lr_min is None else min(lr, self.lr_min)
@@ -89,12 +89,12 @@ class Recorder:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Return what was recorded as JSON values."""
         kept = {name: getattr(self, name) for name in _NUMBERS}
         return {**kept, "steps_to": dict(self.steps_to), "trace": trace_to_json(self.trace)}
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from what `to_json` gave."""
+        """Restore what `to_json` returned."""
         for name in _NUMBERS:
             setattr(self, name, kept[name])
         self.steps_to = dict(kept["steps_to"])

@@ -13,7 +13,7 @@ from store_cases import N_TRAIN, cells_of, pack, record
 from hdsens import InputError, Study, read_cells, read_traces
 from hdsens.records import CellRecord, failure
 from hdsens.store import Store
-from hdsens.store.wording import standing
+from hdsens.store.wording import status_text
 from hdsens.study.cells import make_cell
 from hdsens.study.columns import CELLS, RESULT_COLUMNS, TRACES
 
@@ -171,6 +171,6 @@ def test_cells_of_a_search_lie_beside_the_grids(store, small):
         assert (status.searched, status.other, status.expected) == (2, 1, 18)
         assert status.whole
         store.compact()
-    lines = standing(Store(store.folder), cells).lines
+    lines = status_text(Store(store.folder), cells).lines
     assert "searched         2  cells that searches asked for" in lines
     assert "other            1  cells of other versions of the study" in lines

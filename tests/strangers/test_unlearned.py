@@ -11,7 +11,7 @@ from hdsens import read_cells, run
 from hdsens.report import render
 from hdsens.store import Store, read_results
 from hdsens.store.learned import count_unlearned
-from hdsens.store.wording import in_a_line, standing
+from hdsens.store.wording import status_line, status_text
 
 
 def frame(rows):
@@ -42,10 +42,10 @@ def test_status_and_page_tell_how_many(tmp_path):
     assert cells["outcome"].tolist() == ["completed"] * 3
     assert cells["learned"].tolist() == [False, True, False]
     store = Store(tmp_path)
-    found = standing(store, store.expected())
+    found = status_text(store, store.expected())
     assert "no better        1  completed, but no better than untrained" in found.lines
-    told = in_a_line(store.status(store.expected()))
+    told = status_line(store.status(store.expected()))
     assert told.endswith("; 1 of the completed ended no better than untrained")
-    assert "no better" not in in_a_line(replace(store.status(store.expected()), unlearned=0))
+    assert "no better" not in status_line(replace(store.status(store.expected()), unlearned=0))
     page = render([read_results(tmp_path)])
     assert '<dd data-count="unlearned">1</dd>' in page

@@ -23,7 +23,7 @@ from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.fused import run as fused_path
-from hdsens.training.fused.run import FusedRun, in_turns, train_fused
+from hdsens.training.fused.run import FusedRun, split_into_turns, train_fused
 from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.pack import PackTraining
 from hdsens.training.plain import PlainRun, train_cells
@@ -348,7 +348,7 @@ def test_a_pack_too_large_for_the_c_library_to_keep_its_arrays_trains_in_turns(
     monkeypatch.setattr(fused_path, "LARGEST_ARRAY", 3 * 8 * EVALUATION_BATCH * 10 + 8)
     levels = [0.0, 1e-3, 0.01, 0.03, 0.1, 0.3, 1e300]
     study = declare([arm("sgd", "SGD", levels)], model, settings, steps=20)
-    turns = in_turns(open_job(study), cells_of(study))
+    turns = split_into_turns(open_job(study), cells_of(study))
     assert [len(turn) for turn in turns] == sizes
     assert [cell for turn in turns for cell in turn] == list(cells_of(study))
     fused, plain = (list(PackTraining(study, cells_of(study), "cpu", 1, p)) for p in PATHS)

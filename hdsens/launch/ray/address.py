@@ -1,4 +1,4 @@
-"""What comes before ray is imported: where a cluster is, and its token."""
+"""Checks before ray is imported: whether a cluster answers, and its token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hdsens.errors import InputError
 
 
 def prepare(address: str | None) -> None:
-    """See to a token, and fail at once where nothing listens: Ray would try for half a minute.
+    """Set up the token, and fail at once where nothing listens: Ray would try for half a minute.
 
     `ray start` turns token authentication on by itself, a driver does not; and ray reads its
     environment once, when it is imported: where somebody did that before us, authentication is left
@@ -42,7 +42,7 @@ def prepare(address: str | None) -> None:
 
 
 def no_answer(address: str | None, error: Exception) -> InputError:
-    """The error for an address where no cluster answers, or a cluster of our own (None)."""
+    """Make the error for an address without a cluster; None stands for a cluster of our own."""
     reason = (str(error).strip() or "no reply").splitlines()[0]
     if address is None:
         return InputError("Ray", f"must start on this machine: {reason}", remedy=_remedy(error))
@@ -55,7 +55,7 @@ def no_answer(address: str | None, error: Exception) -> InputError:
 
 
 def _remedy(error: Exception) -> str:
-    """Ray keeps sockets and logs below TMPDIR, in paths that must be short."""
+    """Return the remedy. Ray keeps sockets and logs below TMPDIR, in paths that must be short."""
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         return "set TMPDIR or RAY_TMPDIR to a short path that can be written, or --executor inline"
     return "try again, or --executor inline"

@@ -29,7 +29,7 @@ GRACE_S = 5.0
 
 @contextmanager
 def open_cluster(address: str | None) -> Iterator[Watch]:
-    """The cluster at the address, or one of our own; a session that is already open is used."""
+    """Connect to the cluster at the address, to an open session, or to a new local cluster."""
     if ray.is_initialized():
         with without_rays_words(), Watch() as watch:
             yield watch
@@ -57,7 +57,7 @@ def open_cluster(address: str | None) -> Iterator[Watch]:
 
 
 def reservation(resources: Resources) -> dict[str, float]:
-    """What Ray reserves for a pack.
+    """Return the resources that Ray reserves for a pack.
 
     Raises:
         InputError: no node has as much, so that the run would wait for ever.
@@ -109,7 +109,7 @@ class Watch:
         self._over.set()
 
     def look(self) -> bool:
-        """Whether the cluster is gone, as far as one look can tell."""
+        """Ask the cluster once; whether it is gone."""
         return self.gone or not all(map(_listens, self._places))
 
     def _keep_looking(self) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of packs whose workers die: tried again, halved, and at last a cell failed."""
+"""Packs whose workers die are tried again, then halved; at last a single cell is failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hdsens.study.packs import Pack, halves
 
 @dataclass(frozen=True)
 class Sequel:
-    """How the cells of a pack that Tune gave up go on.
+    """What happens next to the cells of a pack that Tune gave up.
 
     Attributes:
         packs: to train now.
@@ -30,7 +30,7 @@ class Sequel:
 
 
 def after_death(means: Means, pack: Pack, error: BaseException, *, alone: bool) -> Sequel:
-    """Halves of a pack that killed its workers, which the plan has from now on.
+    """Halve a pack that killed its workers, in the plan too.
 
     A single cell that did, and whatever raised in our own code, is failed with the reason. One that
     was killed for memory beside others is only to train again, alone: Ray kills the youngest
@@ -57,7 +57,7 @@ def after_death(means: Means, pack: Pack, error: BaseException, *, alone: bool) 
 
 
 def _raised(error: BaseException) -> bool:
-    """Whether our own code raised, also as a worker was set up."""
+    """Whether this package raised the error, rather than a worker dying."""
     return isinstance(error, ray.exceptions.RayTaskError) or (
         isinstance(error, ray.exceptions.RayActorError) and error.actor_init_failed
     )
@@ -74,7 +74,7 @@ _MEMORY = (
 
 
 def _write_failed(study: Study, store: Store, pack: Pack, reason: BaseException | str) -> int:
-    """Cells of a pack that was given up are failed, unless they have a result; how many."""
+    """Store the cells of a pack without a result as failed, and count them."""
     found = store.outcomes()
     cells = tuple(
         failure(cell, reason)

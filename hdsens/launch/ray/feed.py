@@ -1,4 +1,4 @@
-"""From packs that are submitted to trials of one Tune run, which stays open for them."""
+"""Turn submitted packs into trials of one Tune run, which stays open for them."""
 
 from __future__ import annotations
 
@@ -69,29 +69,29 @@ class Feed(Searcher):
         self._closed = self._stopped = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves its searcher for a restore of its own, which is never used."""
+        """Save nothing: Tune's own restore is never used."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing, likewise."""
+        """Save nothing, likewise."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, likewise."""
+        """Restore nothing, likewise."""
 
     def put(self, order: Order) -> None:
-        """Let a pack train as soon as there is room."""
+        """Queue a pack, which trains as soon as there is room."""
         with self._changed:
             (self._waiting_alone if order.alone else self._waiting).append(order)
             self._changed.notify()
 
     def close(self) -> None:
-        """Nothing will be put any more: Tune's run ends with its last trial."""
+        """Take no further packs: Tune's run ends with its last trial."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def stop(self) -> None:
-        """End Tune's run, whatever still trains or waits."""
+        """End Tune's run at once, whatever still trains or waits."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -102,13 +102,13 @@ class Feed(Searcher):
             raise StoppedTuningError("asked to stop")
 
     def order(self, trial_id: str) -> Order:
-        """What a trial trains."""
+        """Return the order that a trial trains."""
         return self._orders[trial_id]
 
     def suggest(  # type: ignore[override] # the documented FINISHED is a str
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
-        """The configuration of a trial; None where none can begin now."""
+        """Return the configuration of a new trial; None where none can begin now."""
         with self._changed:
             self._changed.wait_for(lambda: self._running or self._waits() or self._ends())
             self.check()
@@ -121,7 +121,7 @@ class Feed(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial has ended or was given up."""
+        """Note that a trial has ended or was given up."""
         with self._changed:
             self._running.pop(trial_id, None)
 
@@ -152,7 +152,7 @@ class KeepsWorkers(FIFOScheduler):
         self._keeps = False
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Before its first trial Tune has no worker."""
+        """Set how many idle workers Tune keeps, before it starts the first one."""
         keep = not self._feed.order(trial.trial_id).alone
         if keep != self._keeps:
             controller = getattr(tune_controller, "_tune_controller", tune_controller)

@@ -21,7 +21,7 @@ class KilledForMemoryError(ray.exceptions.RayActorError):
 
 @contextmanager
 def memory_kills_as_deaths() -> Iterator[None]:
-    """Tune meets a worker that was killed for its memory as one that died of something else.
+    """Let Tune treat a worker that was killed for its memory like any other dead worker.
 
     With a Ray that has other names nothing is changed, and `is_memory_kill` tells the error.
     """
@@ -42,7 +42,7 @@ def memory_kills_as_deaths() -> Iterator[None]:
 
 
 def is_memory_kill(error: BaseException) -> bool:
-    """Whether this, or what caused it, is a worker killed for its memory."""
+    """Whether the error, or its cause, is a worker that was killed for its memory."""
     kinds = (KilledForMemoryError, ray.exceptions.OutOfMemoryError)
     return isinstance(error, kinds) or isinstance(error.__cause__, kinds)
 

@@ -1,4 +1,4 @@
-"""Ray's own words about processes that die, which it prints into the driver's standard output.
+"""Silence what Ray prints about dead processes on the driver's standard output.
 
 The private name of Ray that this takes is in this file only.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_rays_words() -> Iterator[None]:
-    """Ray prints nothing here meanwhile; what the caller's process prints is left alone.
+    """Keep Ray from printing meanwhile; what the caller prints is left alone.
 
     It would print half a page for each worker that dies, beside the progress bar, and where a run
     prints nothing but its results folder. With a Ray that has other names it does.

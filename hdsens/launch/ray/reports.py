@@ -1,4 +1,4 @@
-"""What the trials of a Tune run report, handed from Tune's thread to the driver's."""
+"""Reports of trials, handed from Tune's thread to the driver's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hdsens.launch.ray.feed import Feed, Order
 
 @dataclass(frozen=True)
 class Report:
-    """From one trial.
+    """A report of one trial.
 
     Attributes:
         order: what it trains.
@@ -38,13 +38,13 @@ class Report:
 
 @dataclass(frozen=True)
 class TuningEnded:
-    """Tune's run is over; with the error that ended it, if one did."""
+    """The report that Tune's run is over, with the error that ended it, if one did."""
 
     error: BaseException | None
 
 
 class ClusterGoneError(BaseException):
-    """Not an Exception, so that Tune does not clean up on a cluster that does not answer."""
+    """The cluster is gone. Not an Exception, or Tune would clean up on a cluster that is silent."""
 
 
 class Reporter(tune.Callback):
@@ -56,11 +56,11 @@ class Reporter(tune.Callback):
         self._feed, self._watch, self._reports = feed, watch, reports
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves its callbacks for a restore of its own, which is never used."""
+        """Save nothing: Tune's own restore is never used."""
         return {}
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Raises where the run must end."""
+        """Raise an error where the run must end."""
         if self._watch.gone:
             raise ClusterGoneError
         self._feed.check()
@@ -73,26 +73,26 @@ class Reporter(tune.Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """Some of the pack's cells have ended, or all."""
+        """Report how many of the pack's cells have ended."""
         order, over = self._feed.order(trial.trial_id), bool(result["done"])
         self._reports.put(Report(order, result["ended"], over, stopped=result.get("stopped")))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Its worker died, and it begins again."""
+        """Report that the trial's worker died, and that it begins again."""
         self._reports.put(Report(self._feed.order(trial.trial_id)))
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Tune gives it up. Its result grid would not do: it does not name each such trial."""
+        """Report that Tune gives the trial up; its result grid does not name each such trial."""
         order = self._feed.order(trial.trial_id)
         self._reports.put(Report(order, over=True, error=_error_of(trial)))
 
 
 def _error_of(trial: Trial) -> BaseException:
-    """A trial's last error, from Tune's local file: its storage has it only later."""
+    """Read a trial's last error from Tune's local file; its storage has it only later."""
     kept = trial.pickled_error_file
     if kept is None or not Path(kept).exists():
         return tune.TuneError()

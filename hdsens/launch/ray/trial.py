@@ -22,7 +22,7 @@ REPORT_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Shared:
-    """What all trials have in common, sent once."""
+    """What all trials share; Ray sends it once."""
 
     study: str
     folder: str
@@ -37,20 +37,20 @@ class PackTrial(tune.Trainable):
     def setup(  # type: ignore[override] # how tune.with_parameters hands things over
         self, config: dict[str, Any], shared: Shared
     ) -> None:
-        """Take what all trials share, then the trial's own pack."""
+        """Set up the workbench that all trials of this worker share, then the first pack."""
         sys.path.extend(p for p in shared.import_path if p not in sys.path)
         study, store = Study.from_json(shared.study), Store(shared.folder)
         self._bench = Workbench(study, store, shared.resources, shared.safeguards)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next pack: workers are used again, so that data stay loaded."""
+        """Begin the next pack on this worker, where the data stay loaded."""
         self._work = self._bench.begin(ray.get(new_config["pack"]))
         self._ended: Counter[str] = Counter()
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for a while; the pack's parts are written with its last cell."""
+        """Train for `REPORT_EVERY_S`, and report; the last cell's end writes the pack's parts."""
         try:
             self._ended += self._work.advance(REPORT_EVERY_S)
         except StoppedError as error:  # no trial could do better: the driver ends the run
@@ -58,5 +58,5 @@ class PackTrial(tune.Trainable):
         return {"ended": dict(self._ended), "done": self._work.is_over}
 
     def cleanup(self) -> None:
-        """Keep the finished cells of a pack that was interrupted, and how far the others are."""
+        """Store an interrupted pack's finished cells, and a checkpoint of the others."""
         self._work.close()

@@ -94,7 +94,7 @@ class RayExecutor(Executor):
         self._ended: Counter[str] = Counter()
 
     def arrange(self, cells: Sequence[Cell], size: int | None, wish: PathWish) -> tuple[Pack, ...]:
-        """Measured on a worker."""
+        """Arrange cells in packs by measuring on a worker."""
         assert self._tuning is None, "workers hold the cluster by now"
         means, reserved = self._means, self._reserved
         remote = ray.remote(num_cpus=reserved["cpu"], num_gpus=reserved["gpu"], max_retries=0)(
@@ -112,7 +112,7 @@ class RayExecutor(Executor):
         return packs
 
     def submit(self, pack: Pack) -> None:
-        """The first one starts the Tune run."""
+        """Queue a pack; the first one starts the Tune run."""
         if self._tuning is None:
             self._tuning = threading.Thread(target=self._tune, name="hdsens-tune", daemon=True)
             self._tuning.start()
@@ -121,7 +121,7 @@ class RayExecutor(Executor):
         self._feed.put(Order(pack, submission))
 
     def finished(self, show: Show = lambda ended: None) -> Iterator[FinishedPack]:
-        """Packs in the order in which they end."""
+        """Yield packs in the order in which they end."""
         while self._open:
             report = self._next_report()
             with self._means.interrupts.held():
@@ -133,7 +133,7 @@ class RayExecutor(Executor):
                 yield FinishedPack(submission.pack, +submission.ended)
 
     def close(self) -> None:
-        """End the Tune run; workers leave what their packs have come to."""
+        """End the Tune run; its workers store finished cells and checkpoints."""
         if self._tuning is None:
             return
         if self._open:
@@ -148,7 +148,7 @@ class RayExecutor(Executor):
             raise
 
     def _next_report(self) -> Report:
-        """Wait for it.
+        """Wait for the next report.
 
         Raises:
             StoppedError: Tune's run has ended, because the cluster is gone or out of memory.
@@ -170,7 +170,7 @@ class RayExecutor(Executor):
             raise report.error or RuntimeError("Tune ended before its last trial")
 
     def _take(self, report: Report) -> None:
-        """Count what a trial reports; where its pack was given up its cells go on otherwise.
+        """Count a report's cells. Where Tune gave the pack up, queue what follows (`after_death`).
 
         Raises:
             StoppedError: its worker could not write to the store.
@@ -240,7 +240,7 @@ class RayExecutor(Executor):
 
 
 def _abandon(tuning: threading.Thread) -> None:
-    """Keep a thread that is not waited for from starting a cluster, as any call to Ray would."""
+    """Keep Tune's thread, which nobody waits for, from starting a cluster by a call to Ray."""
     before = ray.init
 
     def init(*args: Any, **options: Any) -> Any:
@@ -259,7 +259,7 @@ def _arrange(
     wish: PathWish,
     import_path: Sequence[str],
 ) -> tuple[Pack, ...]:
-    """Measure on a worker, as what trains there will run."""
+    """Arrange cells in packs by measuring on the worker that runs this."""
     sys.path.extend(p for p in import_path if p not in sys.path)
     model = Study.from_json(study)
     return choose_packs(model, cells, resources.device, resources.cpus_per_pack, size, wish)

@@ -1,4 +1,4 @@
-"""Whether a model computes in a pack what it computes alone, by one forward and backward pass."""
+"""Check by one forward and backward pass that a pack computes what the model alone computes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GRADIENT_SHARE_ON_CUDA = 1e-2  # convolutions may round to TF32 there; not meas
 
 
 def compare_first_pass(job: Job, seed: int, batch: Split) -> Stack:
-    """A pack of two fresh models against one alone; the pack, after its pass.
+    """Compare a pack of two fresh models with one alone, and return the pack after its pass.
 
     Raises:
         RuntimeError: losses, gradients, buffers or an evaluation differ.
@@ -42,7 +42,7 @@ def compare_first_pass(job: Job, seed: int, batch: Split) -> Stack:
 def compare_evaluations(
     job: Job, seed: int, stack: Stack, alone: Sequence[nn.Module | None], split: Split
 ) -> None:
-    """Each cell of a pack against its model alone, where there is one that is sound."""
+    """Compare the evaluation of each cell of a pack with that of its model alone, where given."""
     job.seed_step(seed, 1)  # some models draw in evaluations too
     for evaluation, model in zip(evaluate_cells(stack, split), alone, strict=True):
         if model is not None:
@@ -52,12 +52,12 @@ def compare_evaluations(
 
 
 def _copy(batch: Split) -> Split:
-    """A model may write into its inputs."""
+    """Copy a minibatch, because a model may write into its inputs."""
     return Split(batch.inputs.clone(), batch.targets)
 
 
 def _compare_gradients(together: Mapping[str, Tensor], alone: nn.Module, bound: float) -> None:
-    """Of all parameters at once, so that one whose gradient is 0 but for rounding does not count.
+    """Compare the gradients of all parameters as one vector: those near 0 are rounding alone.
 
     That is what tells computation that got lost: a few steps of training hide it.
     """
@@ -71,7 +71,7 @@ def _compare_gradients(together: Mapping[str, Tensor], alone: nn.Module, bound: 
 
 
 def check_buffers(together: Mapping[str, Tensor], alone: nn.Module, dtype: str) -> None:
-    """Each buffer at its worst place."""
+    """Compare each buffer at the entry that differs most."""
     for name, buffer in alone.named_buffers():
         pair = (together[name].double().flatten(), buffer.double().flatten())
         if buffer.numel():
@@ -80,12 +80,12 @@ def check_buffers(together: Mapping[str, Tensor], alone: nn.Module, dtype: str) 
 
 
 def check_number(what: str, together: float, alone: float, dtype: str) -> None:
-    """Two numbers that may differ by rounding, some of it enlarged by training."""
+    """Refuse two numbers that differ by more than rounding, some of it enlarged by training."""
     bound = {"float32": 1e-3, "float64": 1e-8}[dtype] * max(1.0, abs(alone))
     if not abs(together - alone) <= bound:
         raise RuntimeError(f"together, {what} is {together}, alone {alone}")
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
-    """Of all numbers together; those of empty tensors are none."""
+    """Return the norm of all numbers together; empty tensors add nothing."""
     return torch.nn.utils.get_total_norm(tensors).item()

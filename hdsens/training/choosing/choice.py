@@ -1,4 +1,4 @@
-"""Which cells train together, and how: found by measuring, before anything is planned."""
+"""Choose by measuring which cells train together, and by which path, before they are planned."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ WORTH = 0.9
 
 @dataclass(frozen=True)
 class Way:
-    """How cells of one kind train."""
+    """How cells of one kind train: by which path, in packs of which size."""
 
     path: Path
     size: int
 
 
 def check_path(path: str) -> PathWish:
-    """What a person asks for.
+    """Check the wish of `--path`.
 
     Raises:
         InputError: it is neither `auto`, `fused` nor `plain`.
@@ -50,7 +50,7 @@ def check_path(path: str) -> PathWish:
 def choose_packs(
     study: Study, cells: Sequence[Cell], device: str, threads: int, size: int | None, path: PathWish
 ) -> tuple[Pack, ...]:
-    """Packs of some cells of a study.
+    """Arrange cells of a study in packs.
 
     Cells that cannot be fused take the plain loop, whatever `path` says.
 
@@ -105,7 +105,7 @@ def _measure(probe: Probe, size: int | None, path: PathWish) -> Way:
 def _best_size(
     seconds: Callable[[int], float | None], largest: int, *, fixed: bool
 ) -> tuple[int, float]:
-    """The smallest size that is about the best, with its seconds a cell and step."""
+    """Return the smallest size that is about the best, with its seconds a cell and step."""
     sizes = [largest] if fixed else sorted({min(size, largest) for size in SIZES})
     best, least = sizes[0], float("inf")
     for size in sizes:
@@ -117,7 +117,7 @@ def _best_size(
 
 
 def _largest_group(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of the seed that has most: no pack can be larger."""
+    """Return the cells of the seed that has most: no pack can be larger."""
     by_seed: dict[int, list[Cell]] = {}
     for cell in cells:
         by_seed.setdefault(cell.seed, []).append(cell)

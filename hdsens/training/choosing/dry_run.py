@@ -1,4 +1,4 @@
-"""How a pack would run a study's model, found on a few examples."""
+"""Find out on a few examples how a pack would run a study's model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FEW = 4
 
 
 def explain_layers(study: Study) -> str:
-    """How a pack would run the layers of the study's model, or why it cannot.
+    """Say how a pack would run the layers of the study's model, or why it cannot.
 
     A person's own model is built too. Both ways make a pass on the CPU: on a few examples of one's
     own data, for registered data on noise.
@@ -46,7 +46,7 @@ def explain_layers(study: Study) -> str:
 
 
 def _noise(study: Study) -> Examples:
-    """Made anew each time, of the shape and the values that images have."""
+    """Make random examples of the shape and the range of values that images have."""
     shape = input_shape(study.task.data, study.task.data_settings)
     inputs = torch.rand(_FEW, *shape, generator=torch.Generator().manual_seed(0))
     split = Split(inputs.to(torch.get_default_dtype()), torch.arange(_FEW))

@@ -1,4 +1,4 @@
-"""The first steps of a study, tried before anything is written."""
+"""Try the first steps of a study before anything is written."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _check_logits(model: str, logits: object, n: int, n_classes: int) -> None:
 
 @contextmanager
 def _naming(study: Study, thing: str, rule: str) -> Iterator[None]:
-    """Say of whatever is raised what it broke."""
+    """Turn any error into an InputError that says what was tried."""
     task = f"study {study.name!r}: task"
     try:
         yield

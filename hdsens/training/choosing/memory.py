@@ -9,7 +9,7 @@ import torch
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; on the CPU torch says so in words only."""
+    """Whether an error means that memory ran out; on the CPU only its message says so."""
     kinds = (torch.OutOfMemoryError, MemoryError)
     return isinstance(error, kinds) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -17,7 +17,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def memory_budget(device: torch.device, threads: int) -> float:
-    """Bytes that a pack may take: most of a free GPU, half of a CPU worker's share."""
+    """Return the bytes that a pack may take: most of a free GPU, half of a CPU worker's share."""
     if device.type == "cuda":
         return 0.8 * float(torch.cuda.mem_get_info(device)[0])
     workers = max(1, (os.cpu_count() or 1) // threads)
@@ -25,7 +25,7 @@ def memory_budget(device: torch.device, threads: int) -> float:
 
 
 def _free_memory() -> float:
-    """Bytes that this machine, or the control group that holds us, has left."""
+    """Return the bytes that are free in this machine, or in this process's control group."""
     free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):

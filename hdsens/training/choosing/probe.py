@@ -18,7 +18,7 @@ from hdsens.training.choosing.agreement import (
 )
 from hdsens.training.choosing.memory import memory_budget, out_of_memory
 from hdsens.training.examples import Batches, Split
-from hdsens.training.fused.run import FusedRun, in_turns
+from hdsens.training.fused.run import FusedRun, split_into_turns
 from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.plain import PlainRun
 
@@ -43,12 +43,12 @@ class Probe:
         self._bytes_per_cell: float | None = None
 
     def plain_seconds(self) -> float:
-        """Seconds a step of a cell alone."""
+        """Measure the seconds that a step of a cell alone takes."""
         run = PlainRun(self.job, self.cells[0], self.job.fresh_model(self.cells[0].seed))
         return self._best(run.update)
 
     def fused_seconds(self, n_cells: int) -> float | None:
-        """Seconds a cell and step in a pack; None where it would not fit into memory.
+        """Measure the seconds a cell and step in a pack; None where it would not fit into memory.
 
         Raises:
             Exception: whatever the model raises under vmap, and RuntimeError where the first
@@ -57,7 +57,7 @@ class Probe:
         if self._bytes_per_cell is None:
             self._bytes_per_cell = self._measure_bytes()
             self._compare()
-        turn = in_turns(self.job, self.cells[:n_cells])[0]
+        turn = split_into_turns(self.job, self.cells[:n_cells])[0]
         if len(turn) * self._bytes_per_cell > memory_budget(self.job.device, self.threads):
             return None
         try:
@@ -69,7 +69,7 @@ class Probe:
             raise
 
     def _best(self, update: Callable[[int], object]) -> float:
-        """The quickest of a few steps, after one that warms up."""
+        """Time a few steps after one that warms up, and return the quickest in seconds."""
         update(1)
         seconds = []
         for step in range(2, 2 + REPEATS):
@@ -85,7 +85,7 @@ class Probe:
             torch.cuda.synchronize(self.job.device)
 
     def _measure_bytes(self) -> float:
-        """Memory that a cell adds to a pack: its state, and what a step keeps to go backward."""
+        """Return the bytes that a cell adds to a pack: its state, and what backward needs."""
         kept = 0
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,7 @@ class Probe:
         return (_STATE_COPIES * state + 2 * kept) / len(run.cells)
 
     def _compare(self) -> None:
-        """Train a few steps both ways; losses, weights and an evaluation must agree."""
+        """Train a few steps on both paths; check that losses, weights and an evaluation agree."""
         dtype = self.job.study.task.dtype
         sample = self._sample()
         first = Batches(self.job.examples, sample[0].seed, sample[0].batch_size).at(1)
@@ -127,7 +127,7 @@ class Probe:
     def _compare_updates(
         self, fused: FusedRun, row: int, alone: nn.Module, start: Mapping[str, Tensor]
     ) -> None:
-        """Of all parameters at once, relative to what training has changed."""
+        """Compare all parameters as one vector, relative to what training has changed."""
         pairs = [
             (fused.stack.parameters[name][row].detach(), p.detach(), start[name])
             for name, p in alone.named_parameters()
@@ -144,11 +144,11 @@ class Probe:
             )
 
     def _some_examples(self) -> Split:
-        """As many as the plain loop evaluates at once."""
+        """Return as many examples as the plain loop evaluates at once."""
         train, rows = self.job.examples.train, slice(EVALUATION_BATCH)
         return Split(train.inputs[rows], train.targets[rows])
 
     def _sample(self) -> list[Cell]:
-        """Two cells from the middle: the ends of a grid are 0 and what diverges."""
+        """Return two cells from the middle of the grid: at its ends lr is 0, or cells diverge."""
         n = len(self.cells)
         return [self.cells[n // 3], self.cells[2 * n // 3]]

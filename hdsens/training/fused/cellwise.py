@@ -17,7 +17,7 @@ from hdsens.training.fused.products import Product
 
 
 def make_cellwise(model: nn.Module) -> nn.Module:
-    """The same model, its exactly matching modules swapped in place for those that know cells."""
+    """Replace in place the modules of a model that have a cell-aware form, and return the model."""
     for module in model.modules():
         if type(module) in _SWAPS and not _is_special(module):
             module.__class__ = _SWAPS[type(module)]
@@ -45,7 +45,7 @@ class CellLinear(nn.Linear):
     """A linear layer whose weights differ by cell; inputs may be the same for all of them."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As `nn.Linear`, for the cell at hand."""
+        """Compute what `nn.Linear` does, for the present cell."""
         result: Tensor = _Linear.apply(  # type: ignore[no-untyped-call] # torch leaves it untyped
             input, self.weight, self.bias
         )
@@ -56,7 +56,7 @@ class CellDropout(nn.Dropout):
     """Dropout with one mask for all cells of a seed: the one that a cell alone would draw."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As `nn.Dropout`, for the cell at hand."""
+        """Compute what `nn.Dropout` does, for the present cell."""
         if not self.training or self.p == 0:
             return input
         return input * _dropout_mask(input, input.shape, self.p)
@@ -88,7 +88,7 @@ def run_chain(
 
 
 def chain_of(model: nn.Module) -> tuple[nn.Module, ...] | None:
-    """The layers of a model that is nothing but a chain which `run_chain` knows; else None."""
+    """Return the layers of a model that is only a chain which `run_chain` knows; else None."""
     if _is_special(model):
         return None
     if type(model) is nn.Sequential:
@@ -120,7 +120,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing: only `vmap` is ever differentiated, through what it calls."""
+        """Save nothing: only `vmap` is ever differentiated, through the functions that it calls."""
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -142,7 +142,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _dropout_mask(like: Tensor, shape: torch.Size, p: float) -> Tensor:
-    """What dropout multiplies a cell alone by: drawn in the order of its contiguous memory."""
+    """Draw the factors by which dropout multiplies a cell alone, in the order of its memory."""
     return functional.dropout(torch.ones(shape, dtype=like.dtype, device=like.device), p)
 
 
@@ -153,7 +153,7 @@ def _cells_first(tensor: Tensor, dim: int | None, n_cells: int) -> Tensor:
 
 
 def _linear_of_shared(inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
-    """All cells on inputs `(*rows, n_in)` in one matrix product; `(n_cells, *rows, n_out)`.
+    """Run all cells on shared inputs `(*rows, n_in)` in one product: `(n_cells, *rows, n_out)`.
 
     In memory the rows come last: what follows a layer then runs along contiguous examples.
     """
@@ -168,7 +168,7 @@ def _linear_of_shared(inputs: Tensor, weights: Tensor, biases: Tensor | None) ->
 
 
 def _linear_of_own(inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
-    """Each cell on inputs of its own `(n_cells, *rows, n_in)`; `(n_cells, *rows, n_out)`."""
+    """Run each cell on its own inputs `(n_cells, *rows, n_in)`: `(n_cells, *rows, n_out)`."""
     n_cells, n_out, n_in = weights.shape
     columns = inputs.reshape(n_cells, -1, n_in).transpose(1, 2)
     if biases is None:

@@ -1,4 +1,4 @@
-"""Which cells can be trained by the fused path, and why not."""
+"""Decide whether a cell can train on the fused path, and say why not."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from hdsens.training.optimizers import build_optimizer
 
 
 def optimizer_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> torch.optim.Optimizer:
-    """The optimizer of a cell on a parameter that stands in for its own."""
+    """Build the optimizer of a cell on a stand-in parameter."""
     return build_optimizer([nn.Parameter(torch.zeros(1))], arm, task, factors)
 
 
 def rule_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> type[UpdateRule]:
-    """The fused update rule of a cell that has one."""
+    """Return the fused update rule of a cell that has one."""
     rule = fused_rule(_facts(optimizer_of(arm, task, factors)))
     assert rule is not None
     return rule
 
 
 def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
-    """Why an optimizer has no fused form, in a few words; None where it has one."""
+    """Say in a few words why an optimizer has no fused form; None where it has one."""
     try:
         optimizer = optimizer_of(arm, task, factors)
     except USER_ERRORS as error:  # whatever a person's own optimizer raises
@@ -46,12 +46,12 @@ def obstacle(arm: Arm, task: Task, factors: Mapping[str, Level]) -> str | None:
 
 
 def _facts(optimizer: torch.optim.Optimizer) -> OptimizerFacts:
-    """By the class itself, since a path may name it by another module."""
+    """Look the facts up by the class itself, since a path may name it by another module."""
     return optimizer_facts(f"{type(optimizer).__module__}:{type(optimizer).__qualname__}")
 
 
 def obstacle_of_model(model: nn.Module) -> str | None:
-    """Why a model has no fused form, in a few words; None where nothing speaks against it."""
+    """Say in a few words why a model has no fused form; None where no reason is known."""
     for name, parameter in model.named_parameters():
         if parameter.is_complex():
             return f"parameter {name!r} is complex"

@@ -1,4 +1,4 @@
-"""What the cells of a pack have recorded so far, as arrays over cells."""
+"""The ledger of a pack: what its cells have recorded so far, as arrays over cells."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Window:
     finite: npt.NDArray[np.bool_]
 
     def sound_steps(self) -> Ints:
-        """How many steps of the window each cell made before one with a non-finite number."""
+        """Count the steps of each cell before its first non-finite number, `(n_live,)`."""
         sound = np.isfinite(self.losses) & np.isfinite(self.lrs) & self.finite
         return np.where(sound.all(axis=0), len(sound), (~sound).argmax(axis=0))
 
@@ -70,7 +70,7 @@ class Ledger:
         self._recorders = [Recorder(targets, steps_per_epoch) for _ in cells]
 
     def add(self, window: Window) -> None:
-        """Note a window; cells that diverged in it are live no more after `drop`."""
+        """Record a window of steps. `drop` removes the cells that diverged in it."""
         sound = window.sound_steps()
         n_steps = len(window.losses)
         step = np.arange(n_steps)[:, None]
@@ -89,22 +89,22 @@ class Ledger:
         self.lr_final[live[some]] = lrs[sound[some] - 1, np.flatnonzero(some)]
 
     def drop(self, gone: npt.NDArray[np.bool_]) -> Ints:
-        """Take cells out of the live ones; the rows that stay."""
+        """Remove cells, a mask `(n_live,)`, from the live ones, and return the rows that stay."""
         kept = np.flatnonzero(~gone)
         self.live = self.live[kept]
         return kept
 
     def diverged(self) -> npt.NDArray[np.bool_]:
-        """Which live cells have diverged."""
+        """Return a mask `(n_live,)` of the cells that have diverged."""
         return self.diverged_step[self.live] > 0
 
     def all_reached(self) -> npt.NDArray[np.bool_]:
-        """Which live cells have reached every target."""
+        """Return a mask `(n_live,)` of the cells that have reached every target."""
         reached = [steps[self.live] > 0 for steps in self.steps_to.values()]
         return np.logical_and.reduce(reached, axis=0) if reached else self.live < 0
 
     def point(self, step: int, rows: Ints, losses: Floats) -> None:
-        """Add a point without evaluation to the trace of some live cells."""
+        """Add a point without evaluation to the traces of live cells, by their `rows`."""
         for cell, loss in zip(self.live[rows].tolist(), losses[rows].tolist(), strict=True):
             self._recorder(cell).point(step, loss, None, None)
 
@@ -116,7 +116,7 @@ class Ledger:
         evaluations: Sequence[Pair],
         ends: npt.NDArray[np.bool_],
     ) -> None:
-        """Add an evaluated point to the trace of some live cells; for those of `ends` their last.
+        """Add an evaluated point to the traces of live cells; where `ends` is true it is the last.
 
         A cell whose evaluation is not finite has diverged.
         """
@@ -130,7 +130,7 @@ class Ledger:
                 self.ends[cell] = step
 
     def ended(self, initial_loss: float) -> list[CellRecord]:
-        """The records of the cells that are live no more, each given once."""
+        """Return the records of the cells that have ended since the last call."""
         if len(self.live) == len(self._running):
             return []
         ended = np.setdiff1d(self._running, self.live)
@@ -138,7 +138,7 @@ class Ledger:
         return [self._record(cell, initial_loss) for cell in ended.tolist()]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """What is known of the live cells, by name, cells first; null is NaN."""
+        """Return the live cells' numbers by name, axis 0 = cell; NaN stands for null."""
         live, recorders = self.live, [self._recorders[cell] for cell in self.live.tolist()]
         best = [math.nan if r.best_valid_loss is None else r.best_valid_loss for r in recorders]
         traces = [trace_to_json(recorder.trace) for recorder in recorders]
@@ -150,7 +150,7 @@ class Ledger:
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Go on from the `state` of just these cells."""
+        """Restore what `state` returned for these cells."""
         for name, steps in self.steps_to.items():
             steps[:] = state[f"steps_to/{name}"]
         for name in _LR_RANGE:
@@ -161,7 +161,7 @@ class Ledger:
             recorder.trace = trace_from_json(_with_nulls(points))
 
     def _recorder(self, cell: int) -> Recorder:
-        """What a cell has recorded, with its numbers in the arrays."""
+        """Return a cell's recorder, brought up to date with the arrays."""
         recorder = self._recorders[cell]
         for name in _LR_RANGE:
             setattr(recorder, name, _number(getattr(self, name)[cell]))

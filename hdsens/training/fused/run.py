@@ -21,7 +21,7 @@ from hdsens.training.job import EVALUATION_BATCH, Job, evaluation_steps, trace_s
 from hdsens.training.optimizers import inv_sqrt_factor
 from hdsens.training.resuming.held_state import changes_in, held_state, put_back
 from hdsens.training.resuming.snapshots import (
-    CannotKeepError,
+    NotSerialisableError,
     note_unusable,
     rows_of,
     to_array,
@@ -36,8 +36,8 @@ LARGEST_ARRAY = 32 << 20
 """Bytes. glibc keeps no freed block that is larger, and its pages would come anew in every step."""
 
 
-def in_turns(job: Job, cells: Sequence[Cell]) -> list[Sequence[Cell]]:
-    """The cells of a pack, as many together as train best at a time: on a GPU all of them.
+def split_into_turns(job: Job, cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    """Split a pack so that no array exceeds `LARGEST_ARRAY` on a CPU; on a GPU not at all.
 
     On a CPU neither the stacked weights of a layer nor the logits of an evaluation should be larger
     than `LARGEST_ARRAY`. It depends on the model alone, so that a pack is the same everywhere.
@@ -54,7 +54,7 @@ def in_turns(job: Job, cells: Sequence[Cell]) -> list[Sequence[Cell]]:
 
 
 def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:
-    """Train the cells of a pack together; the records that the plain loop gives, to rounding.
+    """Train the cells of a pack together. Records equal those of the plain loop to rounding.
 
     The cells have one seed, batch size and update rule. Cells that diverged or that need not go on
     leave the stack at the next look.
@@ -66,7 +66,7 @@ def train_fused(job: Job, cells: Sequence[Cell]) -> list[CellRecord]:
 
 
 def start_fused(job: Job, cells: Sequence[Cell], snapshot: Snapshot | None) -> FusedRun:
-    """A pack at its beginning, or where a snapshot that has all of the cells left it."""
+    """Begin a pack, or resume it from a snapshot that has all of its cells."""
     if snapshot is not None:
         try:
             run = FusedRun(job, cells)
@@ -116,20 +116,20 @@ class FusedRun:
             self.look()
 
     def ended(self) -> list[CellRecord]:
-        """The records of the cells that ended since this was last asked, in the pack's order."""
+        """Return the records of cells that ended since the last call, in the pack's order."""
         return self.ledger.ended(self.initial_loss)
 
     def snapshot(self) -> Snapshot:
-        """All that the live cells need to go on.
+        """Take a snapshot from which the live cells can go on.
 
         Raises:
-            CannotKeepError: no step has been made, what the model holds besides tensors is more
-                than plain data, or it writes into frozen parameters.
+            NotSerialisableError: no step has been made, the model holds something besides tensors
+                and plain data, or it writes into frozen parameters.
         """
         if self.rule is None:
-            raise CannotKeepError("no step has been made")
+            raise NotSerialisableError("no step has been made")
         if {name: t._version for name, t in self.stack.frozen.items()} != self._frozen_at_first:
-            raise CannotKeepError("the model writes into parameters that are frozen")
+            raise NotSerialisableError("the model writes into parameters that are frozen")
         held = changes_in(self.stack.module, self._held_at_first)
         window = zip(("losses", "lrs", "checksums"), zip(*self._rows, strict=True), strict=False)
         tensors = {
@@ -149,7 +149,7 @@ class FusedRun:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot that holds all of the cells as live ones."""
+        """Resume from a snapshot in which all of the cells are live."""
         arrays = rows_of(snapshot, self.cells)
         self.step, self.trained = snapshot.step, tuple(snapshot.details["trained"])
         self.stack = self.stack.with_weights(
@@ -168,7 +168,7 @@ class FusedRun:
         return {name: to_tensor(array, self.job.device) for name, array in found.items()}
 
     def update(self) -> Tensor:
-        """Make one update of every cell; their minibatch losses before it `(n_live,)`."""
+        """Update every cell once, and return the minibatch losses before it, `(n_live,)`."""
         self.step += 1
         if self.job.has_own_code or not self.stack.is_fixed:
             self.job.seed_step(self.cells[0].seed, self.step)
@@ -187,7 +187,7 @@ class FusedRun:
         return losses
 
     def look(self) -> None:
-        """Digest the steps since the last look; trace, evaluate and drop cells.
+        """Read back the steps since the last look; trace, evaluate and drop cells.
 
         Raises:
             RuntimeError: the model has put other parameters in place of its own, which no cell has.
@@ -226,7 +226,7 @@ class FusedRun:
         self.ledger.evaluated_point(self.step, rows, losses, pairs, ends)
 
     def _drop(self, gone: np.ndarray) -> np.ndarray:
-        """Compact the stack to the cells that go on; the rows that stay."""
+        """Drop cells from the stack, and return the rows that stay."""
         kept = self.ledger.drop(gone)
         if gone.any() and kept.size and self.rule is not None:
             index = self._index(kept)

@@ -57,22 +57,22 @@ class Stack:
 
     @property
     def n_cells(self) -> int:
-        """How many models."""
+        """The number of models."""
         return len(next(iter(self.parameters.values())))
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Logits `(n_cells, n, n_classes)` of inputs that all cells share `(n, *input_shape)`."""
+        """Return logits `(n_cells, n, n_classes)` of shared inputs `(n, *input_shape)`."""
         if self._chain is not None:
             return run_chain(self._chain, self._weights, inputs)
         logits: Tensor = self._over_cells(self.parameters, self.buffers, inputs)
         return logits
 
     def layers_by_way(self) -> dict[str, list[str]]:
-        """Kinds of layers, by how they run."""
+        """Return the kinds of layers, by how they run."""
         return layers_by_way(self.module, chained=self._chain is not None)
 
     def keep(self, rows: Tensor) -> Stack:
-        """The cells of these rows alone."""
+        """Return a stack of the cells of these rows alone."""
         return self.with_weights(
             {name: p.detach()[rows] for name, p in self.parameters.items()},
             {name: b[rows] for name, b in self.buffers.items()},
@@ -81,13 +81,13 @@ class Stack:
     def with_weights(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
     ) -> Stack:
-        """The same model with other weights, of any number of cells."""
+        """Return the same model with other weights, of any number of cells."""
         trained = {name: parameters[name].requires_grad_() for name in self.parameters}
         return replace(self, parameters=trained, buffers={n: buffers[n] for n in self.buffers})
 
     @cached_property
     def is_fixed(self) -> bool:
-        """Whether neither random numbers nor train and eval mode change what it computes."""
+        """Whether its outputs depend neither on random numbers nor on train or eval mode."""
         return self._chain is not None and not any(isinstance(x, nn.Dropout) for x in self._chain)
 
     @cached_property
@@ -129,7 +129,7 @@ class Stack:
 
 
 def backward_cells(stack: Stack, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
-    """Each cell's minibatch loss, and the gradients of the parameters that have one."""
+    """Return each cell's minibatch loss `(n_cells,)`, and gradients by parameter name."""
     if not stack.is_fixed:
         stack.module.train()
     logits = stack(batch.inputs)
@@ -140,7 +140,7 @@ def backward_cells(stack: Stack, batch: Split) -> tuple[Tensor, dict[str, Tensor
 
 
 def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Each cell's mean cross-entropy `(n_cells,)` and its gradient by the logits, in closed form.
+    """Return mean cross-entropies `(n_cells,)` and their gradients by the logits, in closed form.
 
     Never a mean over cells: that would train every cell at lr / n_cells.
     """
@@ -175,7 +175,7 @@ def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
 
 
 def _count_right(scores: Tensor, targets: Tensor, index: Tensor) -> Tensor:
-    """How often each cell's first best class of scores `(n_cells, n_classes, n)` is the target.
+    """Count right answers of each cell: its first best class of `(n_cells, n_classes, n)` scores.
 
     ``argmax`` along any but the last axis takes several times as long as all else in an
     evaluation; it is needed only where classes tie, or where a score is no number.
@@ -195,7 +195,7 @@ def _copies(tensor: Tensor, n_cells: int) -> Tensor:
 
 
 def _own_memory(gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
-    """Gradients, none of which shares memory with another, so that rules may write into them."""
+    """Copy gradients that share memory with another, so that rules may write into them."""
     seen: set[int] = set()
     own = {}
     for name, gradient in gradients.items():

@@ -69,7 +69,7 @@ class UpdateRule(ABC):
 
     @classmethod
     def knows(cls, argument: str, value: Any) -> bool:
-        """Whether it does what an optimizer does with this value of an argument."""
+        """Whether the rule computes what an optimizer does with this value of an argument."""
         fixed = {**_FIXED, **cls.fixed}
         if argument in fixed:
             return bool(value == fixed[argument])
@@ -77,7 +77,7 @@ class UpdateRule(ABC):
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """Adapt every cell's lr, then its parameters; takes the gradients over."""
+        """Adapt every cell's lr, then its parameters; the gradients are overwritten."""
         g = _rows(gradients)
         if self.clips:
             self._clip(g)
@@ -93,14 +93,14 @@ class UpdateRule(ABC):
             parameter.addcmul_(direction, step_size)
 
     def checksums(self) -> Tensor:
-        """A number of each cell that is finite when all of its parameters are, `(n_cells,)`."""
+        """Return a number for each cell, `(n_cells,)`, that is finite if all its parameters are."""
         sums = self._specks[0].new_zeros(len(self.lr))
         for parameter, specks in zip(self.parameters, self._specks, strict=True):
             sums = torch.addmv(sums, parameter, specks)
         return sums
 
     def keep(self, rows: Tensor, parameters: Sequence[Tensor]) -> None:
-        """Go on with the cells of these rows alone, whose parameters are given."""
+        """Drop all cells but those of these rows, whose parameters are given."""
         self.parameters = _rows(parameters)
         for name in self._vectors():
             setattr(self, name, getattr(self, name)[rows])
@@ -109,7 +109,7 @@ class UpdateRule(ABC):
             setattr(self, name, kept and [tensor[rows] for tensor in kept])
 
     def state(self) -> dict[str, Tensor]:
-        """What the steps have made, by name, cells first."""
+        """Return lr and state tensors by name, axis 0 = cell."""
         lists = {name: getattr(self, name) for name in self._kept()}
         found = {
             f"{name}/{i}": tensor
@@ -119,7 +119,7 @@ class UpdateRule(ABC):
         return {"lr": self.lr, **found}
 
     def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Go on from the `state` after so many steps."""
+        """Restore what `state` returned after so many steps."""
         self.lr, self.steps = state["lr"], steps
         for name in self._kept():
             if f"{name}/0" in state:
@@ -146,15 +146,15 @@ class UpdateRule(ABC):
 
     @abstractmethod
     def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:
-        """u_t but for a factor a cell, and that factor; may write into `g`."""
+        """Return u_t but for a factor a cell, and that factor `(n_cells,)`; may write into `g`."""
 
     @abstractmethod
     def _last_scale(self) -> Tensor | float:
-        """The factor that u_{t-1} lacks."""
+        """Return the factor by which the stored u_{t-1} must be multiplied."""
 
     @abstractmethod
     def _states(self) -> tuple[str, ...]:
-        """Names of the lists of tensors kept from step to step."""
+        """Return the attributes that hold lists of state tensors."""
 
     def _vectors(self) -> tuple[str, ...]:
         return ("lr", "hypergrad_lr", "weight_decay", "clip")

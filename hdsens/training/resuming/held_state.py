@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hdsens.training.resuming.plain_values import NotPlainError, decode, encode, restored
-from hdsens.training.resuming.snapshots import CannotKeepError
+from hdsens.training.resuming.snapshots import NotSerialisableError
 
 _FIXED = (type, ModuleType, BuiltinFunctionType, PurePath, Enum, torch.dtype, torch.device)
 _OF_MODULES = frozenset(vars(nn.Module()))
@@ -45,7 +45,7 @@ def changes_in(model: nn.Module, fresh: Mapping[str, Any] | None) -> State:
     """What of a model's `held_state` is other than it was; nothing where it was not looked at.
 
     Raises:
-        CannotKeepError: something that is no plain data is other, or may be.
+        NotSerialisableError: something that is no plain data is other, or may be.
     """
     if fresh is None:
         return {}
@@ -55,7 +55,7 @@ def changes_in(model: nn.Module, fresh: Mapping[str, Any] | None) -> State:
     hidden += [path for path, value in trained.items() if value == _OPAQUE]
     hidden += [path for path, value in found.items() if isinstance(value, dict) and "hash" in value]
     if hidden:
-        raise CannotKeepError(f"the model's {hidden[0]} is no plain data")
+        raise NotSerialisableError(f"the model's {hidden[0]} is no plain data")
     return found
 
 
@@ -64,7 +64,7 @@ def put_back(model: nn.Module, state: Mapping[str, Any]) -> None:
     """Give a fresh model the `changes_in` one like it.
 
     Raises:
-        CannotKeepError: it does not hold them then.
+        NotSerialisableError: it does not hold them then.
     """
     walk = _Walk.over(model)
     for path, value in state.items():
@@ -75,7 +75,7 @@ def put_back(model: nn.Module, state: Mapping[str, Any]) -> None:
     now = held_state(model)
     for path, value in state.items():
         if now.get(path) != value:
-            raise CannotKeepError(f"the model's {path} does not come back")
+            raise NotSerialisableError(f"the model's {path} does not come back")
 
 
 def _told(value: Any, weights: Mapping[int, str]) -> Any:
@@ -114,7 +114,7 @@ class _Walk:
         """What adds a value that a fresh model has not got yet."""
         owner, _, name = path.rpartition(".")
         if owner not in self.owners:
-            raise CannotKeepError(f"the model's {path} has no place")
+            raise NotSerialisableError(f"the model's {path} has no place")
         return functools.partial(self.owners[owner].__setitem__, name)
 
     def _modules(self, root: nn.Module, path: str, *, registered: bool) -> None:
@@ -160,7 +160,7 @@ def _is_counter(name: str, value: Any) -> bool:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any, Put | None]]:
-    """What is inside a value that is no plain data; nothing for what cannot be looked into."""
+    """Yield what is inside a value that is no plain data; nothing for opaque objects."""
     if isinstance(value, FunctionType):
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             yield name, cell.cell_contents, functools.partial(setattr, cell, "cell_contents")

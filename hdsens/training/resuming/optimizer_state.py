@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdsens.training.resuming.snapshots import CannotKeepError, to_array, to_tensor
+from hdsens.training.resuming.snapshots import NotSerialisableError, to_array, to_tensor
 
 _KNOWN = ("torch.optim.", "hdsens.optim.")  # state_dict is all of their state
 
@@ -24,7 +24,7 @@ def save_optimizer(
     Attributes that a person's own optimizer keeps beside its `state_dict` are saved too.
 
     Raises:
-        CannotKeepError: something in it is neither a tensor nor a JSON value.
+        NotSerialisableError: something in it is neither a tensor nor a JSON value.
     """
     whole = optimizer.state_dict()
     saved = {
@@ -36,13 +36,13 @@ def save_optimizer(
         "attributes": _attributes(optimizer),
     }
     if not all(isinstance(key, int) for key in whole["state"]):
-        raise CannotKeepError(
+        raise NotSerialisableError(
             f"{type(optimizer).__name__} has state of its own beside its parameters'"
         )
     arrays: dict[str, np.ndarray] = {}
     details = _encode(saved, "optimizer", arrays)
     if any(name.startswith("optimizer/attributes/") for name in arrays):
-        raise CannotKeepError(f"{type(optimizer).__name__} keeps tensors outside its state")
+        raise NotSerialisableError(f"{type(optimizer).__name__} keeps tensors outside its state")
     return arrays, details
 
 
@@ -96,7 +96,7 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"float": str(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise CannotKeepError(f"{name} is a {type(value).__name__}")
+    raise NotSerialisableError(f"{name} is a {type(value).__name__}")
 
 
 def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -112,5 +112,5 @@ def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def _like(model: Any, value: Any) -> Any:
-    """JSON has lists where the optimizer may have had a tuple."""
+    """Turn JSON's lists back into tuples where the optimizer had them."""
     return tuple(value) if isinstance(model, tuple) and isinstance(value, list) else value

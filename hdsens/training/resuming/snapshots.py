@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 def complete_snapshot(
     snapshot: Snapshot, study: Study, ended: Sequence[CellRecord], seconds: float
 ) -> Snapshot:
-    """The snapshot of live cells with what going on needs beside it.
+    """Add to a snapshot of live cells what resuming needs: ended records, trace cadence, seconds.
 
     Args:
         snapshot: of the cells in training.
@@ -39,12 +39,12 @@ def complete_snapshot(
     return replace(snapshot, details={**common, **snapshot.details})
 
 
-class CannotKeepError(Exception):
-    """Something in training is neither tensors nor JSON values."""
+class NotSerialisableError(Exception):
+    """A state in training that is neither tensors nor JSON values."""
 
 
 def is_usable(snapshot: Snapshot, study: Study, path: Path) -> bool:
-    """Whether training would go on from it as it would have without the interruption.
+    """Whether training resumed from the snapshot would equal training without interruption.
 
     A pack that is planned as fused may have gone over to the plain loop, never the other way.
     """
@@ -54,14 +54,14 @@ def is_usable(snapshot: Snapshot, study: Study, path: Path) -> bool:
 
 
 def note_unusable(error: BaseException) -> None:
-    """Say that training starts anew."""
+    """Log that the snapshot is not used and training starts anew."""
     _log.warning("a snapshot does not fit: %s: %s", type(error).__name__, error)
 
 
 def ended_records(
     snapshot: Snapshot, cells: Sequence[Cell], initial_loss: Callable[[int], float]
 ) -> list[CellRecord]:
-    """Records of those of the cells that had ended; a seed's initial loss is measured again."""
+    """Return the records of cells that had ended; a seed's initial loss is measured again."""
     ended: Mapping[str, Any] = snapshot.details["ended"]
     return [
         _from_json(cell, ended[cell.cell_id], initial_loss(cell.seed))
@@ -71,35 +71,35 @@ def ended_records(
 
 
 def rows_of(snapshot: Snapshot, cells: Sequence[Cell]) -> dict[str, np.ndarray]:
-    """The arrays for these cells alone, in their order."""
+    """Return the arrays for these cells alone, in their order, axis 0 = cell."""
     at = {cell_id: row for row, cell_id in enumerate(snapshot.cell_ids)}
     rows = [at[cell.cell_id] for cell in cells]
     return {name: array[rows] for name, array in snapshot.arrays.items()}
 
 
 def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `prefix/`, by what follows."""
+    """Return the arrays whose names begin with `prefix/`, by the rest of the name."""
     start = f"{prefix}/"
     return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
 
 
 def to_array(tensor: Tensor) -> np.ndarray:
-    """A copy in memory of its own."""
+    """Copy a tensor into an array with memory of its own."""
     return tensor.detach().cpu().numpy().copy()
 
 
 def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """A copy in torch's memory, whose alignment decides the last bits of a matrix product."""
+    """Copy into torch's memory, whose alignment decides the last bits of a matrix product."""
     return torch.tensor(array, device=device)
 
 
 def trace_to_json(trace: Sequence[TracePoint]) -> list[list[float | None]]:
-    """The points as lists of their fields."""
+    """Turn trace points into lists of their fields."""
     return [list(dataclasses.astuple(point)) for point in trace]
 
 
 def trace_from_json(rows: Sequence[Sequence[Any]]) -> list[TracePoint]:
-    """The points again."""
+    """Turn lists of fields back into trace points."""
     return [TracePoint(*row) for row in rows]
 
 

@@ -15,6 +15,6 @@ def test_versions_and_devices_are_those_of_results(store, small):
     study, cells = Study.from_dict(small), cells_of(small)
     store.append(study, pack(record(cells[0]), record(cells[1])))
     store.append(study, replace(pack(failure(cells[2], "broken")), device="unknown"))
-    assert store.summary(cells).mixtures == {}
+    assert store.status(cells).mixtures == {}
     store.append(study, replace(pack(record(cells[3])), device="cuda"))
-    assert store.summary(cells).mixtures == {"device": {"cpu": 2, "cuda": 1}}
+    assert store.status(cells).mixtures == {"device": {"cpu": 2, "cuda": 1}}

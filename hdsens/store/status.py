@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,11 +18,17 @@ COLUMNS = ("error", "source", *NEEDED, *VERSIONS)
 
 @dataclass(frozen=True)
 class Status:
-    """How far a study is: counts of cells.
+    """How far a study is, and what its results have in common.
 
-    Of the cells that are not the study's, searches asked for `searched`; `other` ones belong to
-    another study of the store. Of the completed ones, `unlearned` ended no better than untrained,
-    apart from those at lr = 0 that cannot learn.
+    Attributes:
+        expected: cells of the study.
+        completed, diverged, failed: how many of them ended so.
+        other: cells in the store that are neither the study's nor a search's.
+        searched: cells beside the study's that searches asked for.
+        unlearned: completed cells that ended no better than untrained, apart from those at lr = 0
+            that cannot learn.
+        reasons: why cells failed, with how many did for each reason.
+        mixtures: versions and devices in which the results differ, with how many have which.
     """
 
     expected: int
@@ -32,6 +38,8 @@ class Status:
     other: int = 0
     searched: int = 0
     unlearned: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    mixtures: Mapping[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -44,23 +52,8 @@ class Status:
         return self.failed == 0 and self.missing == 0
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Counts over the expected cells.
-
-    Attributes:
-        status: how many ended how.
-        reasons: why cells failed.
-        mixtures: versions and devices of the results, those in which they differ.
-    """
-
-    status: Status
-    reasons: Counter[str]
-    mixtures: Mapping[str, Counter[str]]
-
-
-def summarise(rows: pa.Table, expected: Iterable[Cell]) -> Summary:
-    """Count the rows of the expected cells."""
+def status_of(rows: pa.Table, expected: Iterable[Cell]) -> Status:
+    """Count the rows of the expected cells by outcome, and the other rows."""
     ids = pa.array({cell.cell_id for cell in expected}, pa.string())
     of = rows.filter(pc.is_in(rows["cell_id"], ids))
     outcomes = _counts(of["outcome"])
@@ -69,18 +62,16 @@ def summarise(rows: pa.Table, expected: Iterable[Cell]) -> Summary:
     beside = rows.filter(pc.invert(pc.is_in(rows["cell_id"], ids)))
     searched = len(beside) - beside["source"].null_count
     versions = {name: _counts(results[name]) for name in VERSIONS}
-    return Summary(
-        Status(
-            expected=len(ids),
-            completed=outcomes["completed"],
-            diverged=outcomes["diverged"],
-            failed=outcomes["failed"],
-            other=len(beside) - searched,
-            searched=searched,
-            unlearned=count_unlearned(of.select(NEEDED).to_pandas()),
-        ),
-        _counts(of.filter(failed)["error"]),
-        {name: found for name, found in versions.items() if len(found) > 1},
+    return Status(
+        expected=len(ids),
+        completed=outcomes["completed"],
+        diverged=outcomes["diverged"],
+        failed=outcomes["failed"],
+        other=len(beside) - searched,
+        searched=searched,
+        unlearned=count_unlearned(of.select(NEEDED).to_pandas()),
+        reasons=_counts(of.filter(failed)["error"]),
+        mixtures={name: counts for name, counts in versions.items() if len(counts) > 1},
     )
 
 
