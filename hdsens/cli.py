@@ -392,9 +392,9 @@ def _unwritable(error: OSError, place: Path | str) -> InputError:
 def _store_of(
     path: Path | str, out: Path | str | None
 ) -> tuple[Store, Sequence[Cell], tuple[str, ...]]:
-    """The store of a study file or results folder, the cells that it should hold, and what differs.
+    """Return the store of a study file or results folder, and the cells that it should hold.
 
-    What differs between the study file and the study in the store is told in lines.
+    The third value explains in lines how the study file differs from the study in the store.
     """
     from hdsens.store import Store
 

@@ -49,19 +49,19 @@ def declaration(study: Study) -> dict[str, Any]:
         )
         for arm in study.arms
     }
-    told = Declaration(protocol=study.protocol, seeds=sorted(study.seeds), arms=arms)
-    return told.model_dump(mode="json")
+    declared = Declaration(protocol=study.protocol, seeds=sorted(study.seeds), arms=arms)
+    return declared.model_dump(mode="json")
 
 
 def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """List a study's declarations in order, each with the times of its first and last run.
 
-    The last is the present study's, with no times. A run that kept none that can be read (an
-    earlier version's, or a damaged one) has `declared` None.
+    The last is the present study's, with no times. A run whose declaration is absent or cannot be
+    read (an earlier version's, or a damaged one) has `declared` None.
     """
-    told = sorted((_read(run) for run in runs), key=lambda entry: entry[0])
+    dated = sorted((_read(run) for run in runs), key=lambda entry: entry[0])
     entries: list[tuple[str | None, str | None, dict[str, Any] | None]] = []
-    for declared, group in groupby(told, key=lambda entry: entry[1]):
+    for declared, group in groupby(dated, key=lambda entry: entry[1]):
         times = [at.isoformat() for at, _ in group]
         entries.append((times[0], times[-1], declared))
     return [
@@ -76,10 +76,10 @@ _UNKNOWN = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 def _read(run: Mapping[str, Any]) -> tuple[datetime, dict[str, Any] | None]:
     try:
         at = datetime.fromisoformat(str(run.get("started_at")))
-        told = Declaration.model_validate(run.get("declared"))
+        declared = Declaration.model_validate(run.get("declared"))
     except (ValueError, ValidationError):
         return _UNKNOWN, None
-    return (_UNKNOWN, None) if at.tzinfo is None else (at, told.model_dump(mode="json"))
+    return (_UNKNOWN, None) if at.tzinfo is None else (at, declared.model_dump(mode="json"))
 
 
 def task_settings(study: Study, train_size: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether what a cell raised came of numbers that it has let grow beyond all bounds."""
+"""Tell divergence from other errors: some functions raise on numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Act = Callable[[], object]
 
 
 def has_overflowed(error: BaseException, again: Act, untrained: Act, *, is_first: bool) -> bool:
-    """Whether an error is divergence by another door, such as a decomposition of NaN.
+    """Whether an error comes of divergence, such as a decomposition of NaN.
 
-    Python's own overflow is, except in a cell's first step. Any other error is where the act comes
-    upon numbers that are not finite when it is done again, and with untrained weights does not.
+    An OverflowError of Python does, except in a cell's first step. Any other error does where the
+    act, done again, meets numbers that are not finite, and with untrained weights meets none.
 
     Args:
         error: what the act raised.

@@ -35,7 +35,7 @@ class Stack:
 
     @classmethod
     def of(cls, model: nn.Module, n_cells: int) -> Stack:
-        """`n_cells` copies of a model, which it takes over.
+        """Stack `n_cells` copies of a model, which is used up.
 
         Raises:
             RuntimeError: the model has no fused form.
@@ -92,7 +92,7 @@ class Stack:
 
     @cached_property
     def _chain(self) -> tuple[nn.Module, ...] | None:
-        """The layers, where they are a simple chain; hooks and the like are vmap's affair.
+        """Return the layers where they are a simple chain; models with hooks, say, run by vmap.
 
         Its parameters are the weights and biases of the linear layers, each of them once: none is
         frozen, shared or a tensor that is no parameter.

@@ -1,4 +1,4 @@
-"""What a model holds besides parameters and buffers: a counter, a history, a generator of its own.
+"""State that a model holds besides parameters and buffers: a counter, a history, a generator.
 
 Found also inside objects and closures of hooks. It is read as JSON values, and put back in place,
 so that what shares it goes on to share it.
@@ -33,7 +33,7 @@ State = dict[str, Any]
 
 
 def held_state(model: nn.Module) -> State:
-    """What a model and its modules hold besides parameters and buffers.
+    """Return what a model and its modules hold besides parameters and buffers.
 
     Of what is no plain data it has a hash of the pickled form, where there is one.
     """
@@ -42,7 +42,7 @@ def held_state(model: nn.Module) -> State:
 
 
 def changes_in(model: nn.Module, fresh: Mapping[str, Any] | None) -> State:
-    """What of a model's `held_state` is other than it was; nothing where it was not looked at.
+    """Return what has changed in a model's `held_state`; empty where none was taken at first.
 
     Raises:
         NotSerialisableError: something that is no plain data is other, or may be.
@@ -61,7 +61,7 @@ def changes_in(model: nn.Module, fresh: Mapping[str, Any] | None) -> State:
 
 @torch.no_grad()
 def put_back(model: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give a fresh model the `changes_in` one like it.
+    """Apply to a fresh model what `changes_in` returned of one like it.
 
     Raises:
         NotSerialisableError: it does not hold them then.
@@ -111,7 +111,7 @@ class _Walk:
         return walk
 
     def setter(self, path: str) -> Put:
-        """What adds a value that a fresh model has not got yet."""
+        """Return a function that adds a value which a fresh model has not yet."""
         owner, _, name = path.rpartition(".")
         if owner not in self.owners:
             raise NotSerialisableError(f"the model's {path} has no place")
@@ -153,7 +153,7 @@ class _Walk:
 
 
 def _is_counter(name: str, value: Any) -> bool:
-    """Whether an attribute of one of torch's modules is what a person may have put there."""
+    """Whether an attribute of a torch module may be a person's own, such as a counter."""
     return not name.startswith("_") and isinstance(
         value, int | float | list | dict | torch.Generator
     )

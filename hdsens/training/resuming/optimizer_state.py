@@ -19,7 +19,7 @@ _KNOWN = ("torch.optim.", "hdsens.optim.")  # state_dict is all of their state
 def save_optimizer(
     optimizer: torch.optim.Optimizer,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays, axis 0 = the one cell, and JSON values.
+    """Return an optimizer's state as arrays, axis 0 = the one cell, and JSON values.
 
     Attributes that a person's own optimizer keeps beside its `state_dict` are saved too.
 
@@ -69,12 +69,12 @@ def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 @cache
 def _torchs_own() -> frozenset[str]:
-    """What torch keeps in any optimizer; a first one imports its compiler, which takes seconds."""
+    """Attributes that torch gives any optimizer; the first one made imports torch's compiler."""
     return frozenset(vars(torch.optim.SGD([nn.Parameter(torch.zeros(()))])))
 
 
 def _mend_dtypes(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Torch casts the state it loads to the dtype of its parameter; here nothing is cast."""
+    """Undo torch's cast of loaded state to the dtype of its parameter."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, values in saved.items():
         held = optimizer.state[parameters[int(key)]]
@@ -84,7 +84,7 @@ def _mend_dtypes(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> 
 
 
 def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """JSON values, with a mark in place of each tensor, which joins `arrays` under its name."""
+    """Encode a value as JSON; its tensors join `arrays`, and their names stand in their place."""
     if isinstance(value, Tensor):
         arrays[name] = to_array(value)[None]
         return {"tensor": name}
