@@ -53,6 +53,7 @@ hypergrad_lr = [1e-4, 1e-2]
 """
 CELLS_PER_SEED = 18
 NOT_COMPARED = ["wall_s", "finished_at", "pack_size"]
+PATIENCE_S = 300.0
 PR_SET_PDEATHSIG = 1
 """Of Linux' prctl."""
 KILLED = "a worker was killed"
@@ -140,14 +141,25 @@ class Run:
         return self._process.poll() is None
 
     def end(self) -> tuple[int, str]:
-        """Exit status and standard error; a run that hangs for minutes has status None."""
-        try:
-            status = self._process.wait(300)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = 999
+        """Wait for the run; its exit status and standard error.
+
+        A run that writes no part for `PATIENCE_S` is killed, and has the status 999: a slow machine
+        is no fault.
+        """
+        parts, until = self._parts(), time.monotonic() + PATIENCE_S
+        while self.lives():
+            if self._parts() != parts:
+                parts, until = self._parts(), time.monotonic() + PATIENCE_S
+            if time.monotonic() > until:
+                self._process.kill()
+                self._process.wait()
+                return 999, self._errors()
+            time.sleep(0.1)
+        return self._process.wait(), self._errors()
+
+    def _errors(self) -> str:
         self._err.seek(0)
-        return status, self._err.read()
+        return self._err.read()
 
     def wait_for_progress(self) -> bool:
         """Wait for a part that this run wrote; False where it ends before."""
