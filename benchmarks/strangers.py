@@ -187,6 +187,9 @@ def _resume(study: Study, cells: Sequence[Cell], path: Any) -> list[CellRecord] 
     for _ in range(3):
         training.advance()
     snapshot = training.snapshot()
+    if snapshot is None and training.live:  # a cell has just failed; the next has not begun
+        training.advance()
+        snapshot = training.snapshot()
     if snapshot is None:
         return None
     return _records(PackTraining(study, cells, "cpu", 1, path, snapshot))

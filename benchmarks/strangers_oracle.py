@@ -128,7 +128,7 @@ class Oracle:
 
     def _check_untrained(self) -> None:
         known = {id(p) for p in self.parameters}
-        lost = [p for p in self.model.parameters() if p.grad is not None and id(p) not in known]
+        lost = [p for p in self.model.parameters() if p.requires_grad and id(p) not in known]
         lost += [p for m in getattr(self.model, "rest", ()) for p in m.parameters()]
         if lost:
             raise MustRefuseError("parameters that nothing trains")
