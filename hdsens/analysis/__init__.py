@@ -11,13 +11,15 @@ from hdsens.analysis.measures.sensitivity import sensitivity_table
 from hdsens.analysis.measures.steps import steps_to_target_table
 from hdsens.analysis.measures.trajectory import trajectory_table
 from hdsens.analysis.measures.tunability import tunability_curve
-from hdsens.analysis.panel.accounting import Accounting, accounting
+from hdsens.analysis.panel.accounting import Accounting
+from hdsens.analysis.panel.cells import CheckedCells, accounting
 from hdsens.analysis.panel.join import against, cells_at, join_cells
 from hdsens.study import Margins, Protocol
 
 __all__ = [
     "CLAIMS",
     "Accounting",
+    "CheckedCells",
     "Claim",
     "Finding",
     "Margins",

@@ -13,11 +13,11 @@ from hdsens.study import Protocol, Study
 from hdsens.study.cells import budget_in_steps
 
 
-class _Told(BaseModel):
+class _Stated(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class DeclaredArm(_Told):
+class DeclaredArm(_Stated):
     """One arm's declaration, with its levels."""
 
     baseline: str | None
@@ -28,12 +28,36 @@ class DeclaredArm(_Told):
     levels: dict[str, list[Any]]
 
 
-class Declaration(_Told):
+class Declaration(_Stated):
     """Everything of a study that must not change once its confirmatory cells have run."""
 
     protocol: Protocol | None
     seeds: list[int]
     arms: dict[str, DeclaredArm]
+
+
+class HistoryEntry(BaseModel):
+    """What was declared for a task, with the times of the first and last run under it.
+
+    The present declaration has no times. `declared` is None where a run's record cannot be read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    started_at: str | None
+    last_at: str | None
+    declared: Declaration | None
+
+
+class TrainedRole(BaseModel):
+    """The role of a task's seed, pilot or confirmatory, when its cells were trained."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    seed: int
+    role: str
 
 
 def declaration(study: Study) -> dict[str, Any]:
@@ -53,33 +77,34 @@ def declaration(study: Study) -> dict[str, Any]:
     return declared.model_dump(mode="json")
 
 
-def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """List a study's declarations in order, each with the times of its first and last run.
+def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> tuple[HistoryEntry, ...]:
+    """Declarations in the order they were made, the present study's last.
 
-    The last is the present study's, with no times. A run whose declaration is absent or cannot be
-    read (an earlier version's, or a damaged one) has `declared` None.
+    A run whose record cannot be read (an earlier version's, or a damaged one) counts as the first.
     """
-    dated = sorted((_read(run) for run in runs), key=lambda entry: entry[0])
-    entries: list[tuple[str | None, str | None, dict[str, Any] | None]] = []
-    for declared, group in groupby(dated, key=lambda entry: entry[1]):
+    records = sorted((_read(run) for run in runs), key=lambda record: record[0])
+    entries: list[tuple[str | None, str | None, Declaration | None]] = []
+    for declared, group in groupby(records, key=lambda record: record[1]):
         times = [at.isoformat() for at, _ in group]
         entries.append((times[0], times[-1], declared))
-    return [
-        {"task": study.task.label, "started_at": first, "last_at": last, "declared": declared}
-        for first, last, declared in [*entries, (None, None, declaration(study))]
-    ]
+    entries.append((None, None, Declaration.model_validate(declaration(study))))
+    return tuple(
+        HistoryEntry(task=study.task.label, started_at=first, last_at=last, declared=declared)
+        for first, last, declared in entries
+    )
 
 
 _UNKNOWN = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 
-def _read(run: Mapping[str, Any]) -> tuple[datetime, dict[str, Any] | None]:
+def _read(run: Mapping[str, Any]) -> tuple[datetime, Declaration | None]:
+    """When a run began and what was declared then."""
     try:
         at = datetime.fromisoformat(str(run.get("started_at")))
         declared = Declaration.model_validate(run.get("declared"))
     except (ValueError, ValidationError):
         return _UNKNOWN, None
-    return (_UNKNOWN, None) if at.tzinfo is None else (at, declared.model_dump(mode="json"))
+    return (_UNKNOWN, None) if at.tzinfo is None else (at, declared)
 
 
 def task_settings(study: Study, train_size: int) -> dict[str, Any]:

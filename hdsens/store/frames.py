@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hdsens.notebook import html_table
-from hdsens.store.declared import protocol_history, task_settings
+from hdsens.store.declared import TrainedRole, protocol_history, task_settings
+from hdsens.store.facts import Facts
 from hdsens.store.learned import learned
 from hdsens.store.place import Location
 from hdsens.store.store import Store
@@ -30,6 +31,11 @@ class Results:
     traces: pd.DataFrame
     runs: tuple[dict[str, Any], ...]
 
+    @property
+    def facts(self) -> Facts:
+        """What the study tells about the cells beside their rows."""
+        return Facts.of(self.cells)
+
     def _repr_html_(self) -> str:
         """What a notebook shows: cells by arm and outcome, and the lowest loss."""
         rows = []
@@ -38,8 +44,9 @@ class Results:
             outcomes = own["outcome"].value_counts()
             counts = (int(outcomes.get(o, 0)) for o in ("completed", "diverged", "failed"))
             rows.append([name, *counts, float(own["train_loss"].astype("float64").min())])
-        expected = self.cells.attrs.get("expected", len(self.cells))
-        caption = f"{self.study.name}: {len(self.cells):,} of {expected:,} cells in {self.folder}"
+        expected = self.facts.expected
+        of = f"{len(self.cells) if expected is None else expected:,}"
+        caption = f"{self.study.name}: {len(self.cells):,} of {of} cells in {self.folder}"
         head = ["arm", "completed", "diverged", "failed", "lowest train_loss"]
         return html_table(caption, head, rows)
 
@@ -77,13 +84,14 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
         current = current.drop(columns="source")
     if "learned" not in names:
         current["learned"] = learned(current)
-    current.attrs["factors"] = names
-    current.attrs["expected"] = len(expected) + (len(rest) if all else 0)
-    current.attrs["n_rows"] = len(current)
-    current.attrs["protocol_history"] = protocol_history(study, store.runs())
-    current.attrs["trained_as"] = _trained_as(own, study)
-    current.attrs["task_settings"] = {study.task.label: task_settings(study, train_size)}
-    return current
+    facts = Facts(
+        factors=tuple(names),
+        expected=len(expected) + (len(rest) if all else 0),
+        protocol_history=protocol_history(study, store.runs()),
+        trained_as=_trained_as(own, study),
+        task_settings={study.task.label: task_settings(study, train_size)},
+    )
+    return facts.carried_by(current)
 
 
 def read_traces(folder: Location, *, all: bool = False) -> pd.DataFrame:
@@ -123,14 +131,14 @@ def read_results(folder: Location) -> Results:
 _OWN_COLUMNS = ("lr", "hypergrad_lr")
 
 
-def _trained_as(frame: pd.DataFrame, study: Study) -> list[dict[str, Any]]:
-    """List the role of each seed when its cells were trained; the present study may have others."""
+def _trained_as(frame: pd.DataFrame, study: Study) -> tuple[TrainedRole, ...]:
+    """Role of each seed when its cells were trained, which the present study may have changed."""
     results = frame[frame["outcome"] != "failed"]
     pairs = results[["seed", "role"]].drop_duplicates().sort_values(["role", "seed"])
-    return [
-        {"task": study.task.label, "seed": int(seed), "role": str(role)}
+    return tuple(
+        TrainedRole(task=study.task.label, seed=int(seed), role=str(role))
         for seed, role in zip(pairs["seed"], pairs["role"], strict=True)
-    ]
+    )
 
 
 def _split(frame: pd.DataFrame, expected: Sequence[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:

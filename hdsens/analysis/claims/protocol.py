@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from hdsens.analysis.claims.pairs import Pair
+from hdsens.analysis.panel.cells import CheckedCells
 from hdsens.analysis.panel.checks import floats
 from hdsens.analysis.panel.settings import name_of
 from hdsens.study import Margins, Protocol
@@ -50,13 +51,15 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value]
 
 
-def with_roles(cells: pd.DataFrame, protocol: Protocol | None) -> pd.DataFrame:
-    """Set `role` by the protocol's pilot seeds; unchanged without a protocol."""
+def with_roles(cells: CheckedCells, protocol: Protocol | None) -> CheckedCells:
+    """Set `role` by the protocol's pilot seeds; the same cells where that changes no role."""
     if protocol is None:
         return cells
-    pilot = cells["seed"].isin(protocol.pilot_seeds)
-    role = pd.Series("confirmatory", index=cells.index).mask(pilot, "pilot")
-    return cells.assign(role=role)
+    pilot = cells.frame["seed"].isin(protocol.pilot_seeds)
+    role = pd.Series("confirmatory", index=cells.frame.index).mask(pilot, "pilot")
+    if (role == cells.frame["role"]).all():
+        return cells
+    return CheckedCells(cells.frame.assign(role=role), cells.facts)
 
 
 def is_primary(pair: Pair, protocol: Protocol | None) -> bool:

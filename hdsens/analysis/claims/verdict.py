@@ -31,8 +31,8 @@ from hdsens.analysis.measures.regret import (
 )
 from hdsens.analysis.panel.accounting import Accounting
 from hdsens.analysis.panel.arms import arms_that_differ, unlike_baselines
-from hdsens.analysis.panel.checks import REQUIRED, check_columns, checked
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
+from hdsens.analysis.panel.panel import Panel
 from hdsens.errors import InputError
 from hdsens.notebook import html_table
 from hdsens.study import Margins, Protocol
@@ -77,7 +77,7 @@ class Verdict:
         return html_table(f"Verdict ({self.label}); {self.account}", [str(c) for c in shown], rows)
 
 
-def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss") -> Verdict:
+def verdict(cells: CellsLike, protocol: Any = None, metric: str = "train_loss") -> Verdict:
     """Judge the claims about every compared arm on every task.
 
     C1 less sensitive to lr, C2 lr = 0 works, C3 never worse, C4 not harder to tune: each is
@@ -108,15 +108,14 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
         InputError: as `regret_table`; a protocol that no study could have; no arm names a baseline.
     """
     frozen = read_protocol(protocol)
-    check_columns(cells, REQUIRED)
-    judged = checked(with_roles(cells, frozen))
-    panel = build_panel(judged, metric)
+    judged = with_roles(CheckedCells.of(cells), frozen)
+    panel = judged.panel(metric)
     pairs, alone, findings = _judge(panel, plain_reading(panel), frozen)
     if not pairs and not alone:
         raise InputError(
             "verdict",
             "has nothing to judge: no arm names a baseline",
-            sorted(set(map(str, cells["arm"]))),
+            sorted(set(judged.frame["arm"])),
             'compare two arms with baseline = "..." in the study',
         )
     gaps = _gaps(panel, findings, frozen)
@@ -125,9 +124,9 @@ def verdict(cells: pd.DataFrame, protocol: Any = None, metric: str = "train_loss
     departures = [
         *promises,
         *unrecorded(judged, frozen),
-        *deviations(judged, pairs, frozen),
-        *arms_that_differ(cells),
-        *unlike_baselines(cells),
+        *deviations(judged.frame, pairs, frozen),
+        *arms_that_differ(judged),
+        *unlike_baselines(judged),
         *panel.restrictions,
         *reference_restrictions(panel, reference_loss(panel)),
         *alone,

@@ -7,17 +7,17 @@ import pandas as pd
 
 from hdsens.analysis.measures.regret import interval_columns, panel_regret
 from hdsens.analysis.measures.sensitivity import mean_over_levels
-from hdsens.analysis.panel.panel import build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.settings import settings
 
 
-def over_common_levels(cells: pd.DataFrame, metric: str, table: pd.DataFrame) -> pd.DataFrame:
+def over_common_levels(cells: CellsLike, metric: str, table: pd.DataFrame) -> pd.DataFrame:
     """`table` (of `sensitivity_table`, one task) with regret_mean over common nonzero levels.
 
     Common are the levels at which every setting of the family was run. The column `n_common` counts
     them, `n_uncommon` those of the family besides; a family without any has null.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     found = settings(panel, "lr")
     regret = panel_regret(panel, "family")
     rows = []

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hdsens.analysis.arrays import Floats
 from hdsens.analysis.panel.accounting import attach
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
+from hdsens.analysis.panel.panel import Panel
 from hdsens.errors import InputError
 
 N_RESAMPLES = 500
@@ -75,7 +76,7 @@ def _best_with(flat: Floats, same: NDArray[np.bool_], size: int) -> Floats:
 
 
 def cross_task_table(
-    cells: pd.DataFrame, metric: str = "train_loss", rng: np.random.Generator | None = None
+    cells: CellsLike, metric: str = "train_loss", rng: np.random.Generator | None = None
 ) -> pd.DataFrame:
     """Adkins et al.'s measures of each arm that ran on every task, at the points common to all.
 
@@ -96,7 +97,7 @@ def cross_task_table(
     Raises:
         InputError: fewer than two tasks, and as `regret_table`.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     tasks = sorted(set(panel.points["task"]))
     if len(tasks) < 2:
         raise InputError("cells: tasks", "must be at least two", tasks)

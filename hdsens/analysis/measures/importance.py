@@ -13,8 +13,9 @@ from hdsens.analysis.arrays import Floats
 from hdsens.analysis.measures.intervals import mean_interval
 from hdsens.analysis.measures.regret import interval_columns, panel_regret, with_bounds
 from hdsens.analysis.panel.accounting import attach
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.checks import LEARNING_RATES
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.panel import Panel
 
 COLUMNS = [
     *("task", "arm", "baseline", "term"),
@@ -57,7 +58,7 @@ def variance_shares(grid: Floats, n_factors: int) -> tuple[dict[tuple[int, ...],
     return shares, np.asarray(total)
 
 
-def importance(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
+def importance(cells: CellsLike, metric: str = "train_loss") -> pd.DataFrame:
     """Share of the variance of regret that each factor and interaction explains, for each arm.
 
     Over the arm's full grid of nonzero learning rates (lr = 0 and hypergrad_lr = 0 are strata of
@@ -74,7 +75,7 @@ def importance(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
     Raises:
         InputError: as `regret_table`.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     regret = panel_regret(panel, "family")
     rows: list[dict[str, Any]] = []
     notes = list(panel.restrictions)

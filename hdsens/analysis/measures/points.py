@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.measures.regret import regret_table
-from hdsens.analysis.panel.panel import build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.settings import baseline_rows
 
 EXTRA = ("loss_low", "loss_high", "initial_loss", "n_untrained", "base_point", "difference")
 
 
-def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
+def point_table(cells: CellsLike, metric: str = "train_loss") -> pd.DataFrame:
     """`regret_table` with the columns `EXTRA` more.
 
     loss_low, loss_high: lowest and highest capped loss of a seed at the point; initial_loss: mean
@@ -24,7 +24,7 @@ def point_table(cells: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame
     minus the baseline's there, null likewise.
     """
     table = regret_table(cells, metric)
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     runs = panel.runs
     known = runs.used
     table["loss_low"] = _or_nan(np.where(known, runs.loss, np.inf).min(axis=1))

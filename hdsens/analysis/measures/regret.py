@@ -17,8 +17,9 @@ from hdsens.analysis.measures.intervals import (
     median_interval,
 )
 from hdsens.analysis.panel.accounting import attach
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.families import family_name
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.panel import Panel
 from hdsens.analysis.panel.settings import decades_within, settings
 from hdsens.errors import InputError
 
@@ -130,7 +131,7 @@ def reference_restrictions(panel: Panel, best: Floats) -> Iterable[str]:
 
 
 def regret_table(
-    cells: pd.DataFrame, metric: str = "train_loss", reference: Reference = "family"
+    cells: CellsLike, metric: str = "train_loss", reference: Reference = "family"
 ) -> pd.DataFrame:
     """Regret of each arm at each point of its factors, over seeds.
 
@@ -157,7 +158,7 @@ def regret_table(
         InputError: columns missing, the metric not a loss, a point given twice for one seed, an
             unknown reference, or reference "baseline" with a baseline arm that has no cells.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     best, regret = reference_loss(panel, reference), panel_regret(panel, reference)
     table = pd.concat(
         [

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis.panel.panel import build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.settings import baseline_rows
 
 
-def seed_pairs(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
+def seed_pairs(cells: CellsLike, metric: str) -> pd.DataFrame:
     """One row a cell of a compared arm with its baseline's cell.
 
     `own` and `base` are capped losses in the metric's units. Columns: arm, factors, seed,
     own, base, `lost`: whether either diverged.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     base, runs = baseline_rows(panel), panel.runs
     with_base = np.flatnonzero(base >= 0)
     own, other = runs.loss[with_base], runs.loss[base[with_base]]

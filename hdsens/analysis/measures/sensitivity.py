@@ -19,7 +19,8 @@ from hdsens.analysis.measures.regret import (
     with_bounds,
 )
 from hdsens.analysis.panel.accounting import attach
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
+from hdsens.analysis.panel.panel import Panel
 from hdsens.analysis.panel.settings import (
     Setting,
     baselines,
@@ -37,7 +38,7 @@ ACROSS_TASKS = [
 
 
 def sensitivity_table(
-    cells: pd.DataFrame, metric: str = "train_loss", factor: str = "lr"
+    cells: CellsLike, metric: str = "train_loss", factor: str = "lr"
 ) -> pd.DataFrame:
     """Sensitivity of each arm to one factor, at each point of its other factors.
 
@@ -69,7 +70,7 @@ def sensitivity_table(
     Raises:
         InputError: as `regret_table`; `factor` is no factor of the frame.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     found = settings(panel, factor)
     regret = panel_regret(panel, "family")
     excess = panel.runs.loss - reference_loss(panel, "family")[:, None]

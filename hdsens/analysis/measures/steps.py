@@ -14,7 +14,9 @@ from hdsens.analysis.arrays import Floats
 from hdsens.analysis.measures.intervals import CONFIDENCE
 from hdsens.analysis.measures.regret import ROUNDING, labels, seed_counts, share_columns
 from hdsens.analysis.panel.accounting import attach
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
+from hdsens.analysis.panel.checks import check_columns
+from hdsens.analysis.panel.panel import Panel
 from hdsens.analysis.panel.settings import baseline_rows
 from hdsens.errors import InputError
 
@@ -104,7 +106,7 @@ def compare_steps(steps: ArrayLike, other: ArrayLike) -> Contest:
     return Contest(*(part.sum(axis=-1) for part in parts))
 
 
-def steps_to_target_table(cells: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
+def steps_to_target_table(cells: CellsLike, target: str | None = None) -> pd.DataFrame:
     """Steps until a cell's minibatch loss first reached a target, at each point of the factors.
 
     A completed cell that never reached it is censored at the steps it ran. A diverged cell will
@@ -127,9 +129,11 @@ def steps_to_target_table(cells: pd.DataFrame, target: str | None = None) -> pd.
     Raises:
         InputError: no such target, or several and none named.
     """
-    target = _target(cells, target)
+    cells = CheckedCells.of(cells)
+    target = _target(cells.frame, target)
     column = f"steps_to_{target}"
-    panel = build_panel(cells, None, numbers=["steps", "steps_run", column])
+    check_columns(cells.frame, ["steps", "steps_run", column])
+    panel = cells.panel(None)
     steps = panel.runs.column(column)
     reached = ~np.isnan(steps)
     used = panel.runs.used

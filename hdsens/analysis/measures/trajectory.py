@@ -13,12 +13,13 @@ from hdsens.analysis.measures.intervals import median_interval
 from hdsens.analysis.measures.regret import interval_columns, labels, seed_counts, share_columns
 from hdsens.analysis.measures.steps import kaplan_meier, median_time
 from hdsens.analysis.panel.accounting import attach
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.checks import check_columns, floats, texts
-from hdsens.analysis.panel.panel import Runs, build_panel
+from hdsens.analysis.panel.panel import Runs
 from hdsens.errors import InputError
 
 
-def trajectory_table(cells: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
+def trajectory_table(cells: CellsLike, traces: pd.DataFrame) -> pd.DataFrame:
     """Learning-rate trajectories at each point of the factors, over seeds.
 
     Steps are known as finely as the trace was kept: the first *recorded* step counts.
@@ -43,7 +44,7 @@ def trajectory_table(cells: pd.DataFrame, traces: pd.DataFrame) -> pd.DataFrame:
         InputError: a column is missing or holds what it should not; a cell has no cell_id.
     """
     check_columns(traces, ("cell_id", "step", "lr"), "traces")
-    panel = build_panel(cells, None)
+    panel = CheckedCells.of(cells).panel(None)
     if "lr" not in panel.factors:
         raise InputError("cells: factors", "must include lr", list(panel.factors))
     measured = _by_cell(panel.runs, traces)

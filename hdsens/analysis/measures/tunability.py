@@ -23,9 +23,10 @@ from hdsens.analysis.measures.regret import (
     with_bounds,
 )
 from hdsens.analysis.panel.accounting import attach
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.checks import LEARNING_RATES
 from hdsens.analysis.panel.families import family_name
-from hdsens.analysis.panel.panel import Panel, build_panel
+from hdsens.analysis.panel.panel import Panel
 from hdsens.errors import InputError
 
 N_RESAMPLES = 1000
@@ -157,7 +158,7 @@ def arm_grids(panel: Panel, regret: Floats) -> list[ArmGrid]:
 
 
 def tunability_curve(
-    cells: pd.DataFrame,
+    cells: CellsLike,
     metric: str = "train_loss",
     draws: Sequence[int] | None = None,
     rng: np.random.Generator | None = None,
@@ -186,7 +187,7 @@ def tunability_curve(
     Raises:
         InputError: as `regret_table`; k outside 1 … the points of a grid.
     """
-    panel = build_panel(cells, metric)
+    panel = CheckedCells.of(cells).panel(metric)
     grids = arm_grids(panel, panel_regret(panel, "family"))
     rng = np.random.default_rng(0) if rng is None else rng
     by_arm = {(grid.task, grid.arm): grid for grid in grids}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.analysis.panel.checks import LEARNING_RATES, OUTCOMES, check_columns, checked, times
+from hdsens.analysis.panel.checks import OUTCOMES, times
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,11 @@ class Accounting:
         )
 
 
-def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
-    """Count the cells of a frame of `read_cells`.
-
-    Args:
-        cells: one row a cell.
-        expected: how many cells the study has; without it `cells.attrs["expected"]`, unless rows
-            were taken out since (`attrs["n_rows"]`), and without that what the grid and the seeds
-            seen would make.
-
-    Raises:
-        InputError: a column is missing or holds what it should not.
-    """
-    told = expected_of(cells)
-    cells = one_row_a_cell(checked(cells))
+def count_cells(cells: pd.DataFrame, expected: int, source: str) -> Accounting:
+    """Count the cells of a checked frame; `source` says where `expected` comes from."""
+    cells = one_row_a_cell(cells)
     count = cells["outcome"].value_counts().reindex(list(OUTCOMES), fill_value=0)
     completed, diverged, failed = (int(count[outcome]) for outcome in OUTCOMES)
-    source = "given" if expected is not None else "study"
-    if expected is None:
-        expected = told
-    if expected is None:
-        expected, source = _expected_from_what_is_seen(cells), "seen"
     used = completed + diverged
     pilot = int(((cells["outcome"] != "failed") & (cells["role"] == "pilot")).sum())
     return Accounting(
@@ -75,13 +59,14 @@ def accounting(cells: pd.DataFrame, expected: int | None = None) -> Accounting:
     )
 
 
-def expected_of(cells: pd.DataFrame) -> int | None:
-    """How many cells the study of a frame has; None where unknown, or where somebody filtered it.
-
-    pandas keeps `attrs` when rows are taken out, and those rows are not missing.
-    """
-    whole = cells.attrs.get("n_rows", len(cells)) == len(cells)
-    return cells.attrs.get("expected") if whole else None
+def count_what_is_seen(cells: pd.DataFrame, factors: Sequence[str]) -> int:
+    """Cells of a full grid: points that occur, times the seeds of their task and role."""
+    cells = one_row_a_cell(cells)
+    keys = point_keys(cells, factors).assign(role=cells["role"], seed=cells["seed"])
+    return sum(
+        len(group.drop(columns="seed").drop_duplicates()) * len(set(group["seed"]))
+        for _, group in keys.groupby(["task", "role"])
+    )
 
 
 def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:
@@ -95,15 +80,6 @@ def one_row_a_cell(cells: pd.DataFrame) -> pd.DataFrame:
     return rows.drop(index=results_first.index[repeated])
 
 
-def factor_names(cells: pd.DataFrame, factors: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Factors of a frame: those given, else `cells.attrs["factors"]`, else lr and hypergrad_lr."""
-    names = factors if factors is not None else cells.attrs.get("factors")
-    if names is None:
-        names = [name for name in LEARNING_RATES if name in cells.columns]
-    check_columns(cells, [*names])
-    return tuple(names)
-
-
 def point_keys(cells: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     """Task, arm, baseline ("" for a base arm) and factors; levels that are no numbers as text."""
     keys = cells[["task", "arm", "baseline", *factors]].copy()
@@ -112,14 +88,6 @@ def point_keys(cells: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(keys[name]):
             keys[name] = keys[name].map(str, na_action="ignore")
     return keys
-
-
-def _expected_from_what_is_seen(cells: pd.DataFrame) -> int:
-    keys = point_keys(cells, factor_names(cells)).assign(role=cells["role"], seed=cells["seed"])
-    return sum(
-        len(group.drop(columns="seed").drop_duplicates()) * len(set(group["seed"]))
-        for _, group in keys.groupby(["task", "role"])
-    )
 
 
 def attach(

@@ -30,14 +30,14 @@ def check_columns(frame: pd.DataFrame, columns: Iterable[str], kind: str = "cell
             raise InputError(f"{kind}: column {column!r}", "must be there", remedy=remedy)
 
 
-def checked(cells: pd.DataFrame, numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """The frame with plain dtypes in the columns that every table needs and in `numbers`.
+def checked(cells: pd.DataFrame) -> pd.DataFrame:
+    """The frame with plain dtypes in the columns that every table needs.
 
     Raises:
         InputError: a column is missing, or there twice; a label that is no text, a seed that is
             no whole number, an unknown role or outcome, or text where numbers should be.
     """
-    check_columns(cells, [*REQUIRED, *numbers])
+    check_columns(cells, REQUIRED)
     rates = [name for name in LEARNING_RATES if name in cells]
     plain: dict[str, Any] = {
         **{name: texts(cells, name) for name in ("task", "arm")},
@@ -45,9 +45,19 @@ def checked(cells: pd.DataFrame, numbers: Sequence[str] = ()) -> pd.DataFrame:
         "role": _one_of(cells, "role", ROLES),
         "outcome": _one_of(cells, "outcome", OUTCOMES),
         "seed": _seeds(cells),
-        **{name: floats(cells, name) for name in dict.fromkeys([*rates, *numbers])},
+        **{name: floats(cells, name) for name in rates},
     }
     return cells.assign(**plain)
+
+
+def with_numbers(cells: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The frame with these columns as plain numbers.
+
+    Raises:
+        InputError: a column is missing, or holds text.
+    """
+    check_columns(cells, names)
+    return cells.assign(**{name: floats(cells, name) for name in names})
 
 
 def texts(

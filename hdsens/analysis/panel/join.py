@@ -2,77 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from hdsens.analysis.arrays import Floats
-from hdsens.analysis.panel.accounting import expected_of, factor_names, one_row_a_cell
-from hdsens.analysis.panel.checks import check_columns, checked, floats, texts
-from hdsens.analysis.panel.tasks import LISTS_BY_TASK, check_same_arms, tell_tasks_apart
+from hdsens.analysis.panel.accounting import one_row_a_cell
+from hdsens.analysis.panel.cells import CellsLike, CheckedCells
+from hdsens.analysis.panel.checks import check_columns, floats, texts, with_numbers
+from hdsens.analysis.panel.tasks import check_same_arms, tell_tasks_apart
 from hdsens.errors import InputError
+from hdsens.store.facts import Facts
 
 
-def join_cells(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def join_cells(results: Iterable[CellsLike]) -> pd.DataFrame:
     """Put the cells of several studies into one frame, with all their factors.
 
     Results of one task are one task; where two have the same label and differ in batch size, steps,
     weight decay, validation, dtype, stop rule or seeds, the label is extended by what differs. A
-    cell that two results hold counts once. `attrs["expected"]` is the sum over the frames, where
-    every frame has it; absent where results overlap and lack cells, as both may lack the same.
+    cell that two results hold counts once. `attrs["expected"]` is the sum over the results, where
+    each tells it; absent where results overlap and lack cells, as both may lack the same.
 
     Raises:
-        InputError: no frame; a column is missing or holds what it should not; two results of one
-            task declare an arm of one name differently.
+        InputError: nothing to join; a column is missing or holds what it should not; two results of
+            one task declare an arm of one name differently.
     """
-    parts = tell_tasks_apart([checked(part) for part in frames])
+    parts = tell_tasks_apart([CheckedCells.of(part) for part in results])
     if not parts:
         raise InputError("results", "must be at least one")
     check_same_arms(parts)
-    joined = pd.concat(
-        [part.dropna(axis="columns", how="all") for part in parts], ignore_index=True
+    rows = pd.concat(
+        [part.frame.dropna(axis="columns", how="all") for part in parts], ignore_index=True
     )
-    joined = joined.reindex(columns=list(dict.fromkeys(c for part in parts for c in part.columns)))
-    total = len(joined)
-    joined = one_row_a_cell(joined).reset_index(drop=True)
-    joined.attrs = {"factors": list(dict.fromkeys(n for part in parts for n in factor_names(part)))}
-    expected = [expected_of(part) for part in parts]
-    overlap = total - len(joined)
-    if None not in expected and (not overlap or expected == [len(part) for part in parts]):
-        joined.attrs["expected"] = sum(filter(None, expected)) - overlap
-        joined.attrs["n_rows"] = len(joined)
-    for name in LISTS_BY_TASK:
-        found = [entry for part in parts for entry in part.attrs.get(name, [])]
-        if found:
-            joined.attrs[name] = found
-    settings = [part.attrs["task_settings"] for part in parts if "task_settings" in part.attrs]
-    if settings:
-        joined.attrs["task_settings"] = {k: v for told in settings for k, v in told.items()}
-    return joined
+    rows = rows.reindex(columns=list(dict.fromkeys(c for part in parts for c in part.frame)))
+    joined = one_row_a_cell(rows).reset_index(drop=True)
+    return _joined_facts(parts, overlap=len(rows) - len(joined)).carried_by(joined)
 
 
-def against(cells: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
+def _joined_facts(parts: Sequence[CheckedCells], overlap: int) -> Facts:
+    """What several results tell together; `overlap` of their cells are in more than one."""
+    facts = [part.facts for part in parts]
+    numbers = [one.expected for one in facts if one.expected is not None]
+    whole = numbers == [len(part.frame) for part in parts]
+    settings = [one.task_settings for one in facts if one.task_settings is not None]
+    return Facts(
+        factors=tuple(dict.fromkeys(name for part in parts for name in part.factors)),
+        expected=sum(numbers) - overlap
+        if len(numbers) == len(parts) and (not overlap or whole)
+        else None,
+        protocol_history=tuple(e for one in facts for e in one.protocol_history or ()) or None,
+        trained_as=tuple(role for one in facts for role in one.trained_as or ()) or None,
+        task_settings={k: v for told in settings for k, v in told.items()} if settings else None,
+    )
+
+
+def against(cells: CellsLike, arm: str, baseline: str) -> pd.DataFrame:
     """Cells of two arms, one as the other's baseline: any table or verdict then compares them.
 
     Raises:
         InputError: an arm that has no cells.
     """
-    cells = checked(cells)
+    cells = CheckedCells.of(cells)
+    arms = cells.frame["arm"]
     for name in (arm, baseline):
-        if not (cells["arm"] == name).any():
-            raise InputError("arm", f"must be one of {', '.join(sorted(set(cells['arm'])))}", name)
-    two = cells[cells["arm"].isin([arm, baseline])]
+        if not (arms == name).any():
+            raise InputError("arm", f"must be one of {', '.join(sorted(set(arms)))}", name)
+    two = cells.frame[arms.isin([arm, baseline])]
     pair = two.assign(baseline=pd.Series(baseline, index=two.index).where(two["arm"] == arm))
-    kept: dict[Hashable, Any] = {
-        name: cells.attrs[name] for name in (*LISTS_BY_TASK, "task_settings") if name in cells.attrs
-    }
-    pair.attrs = kept | {"factors": list(factor_names(cells))}
-    return pair
+    return replace(cells.facts, factors=cells.factors, expected=None).carried_by(pair)
 
 
-def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.DataFrame:
+def cells_at(cells: CellsLike, traces: pd.DataFrame, share: float) -> pd.DataFrame:
     """Cells as they stood at a share of their budget, where the trace has a full evaluation.
 
     `train_loss` and the validation columns are those of step ceil(share · steps), which is the
@@ -86,15 +88,16 @@ def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.Data
             evaluation at that step.
     """
     _check_share(share)
-    targets = [str(column) for column in cells if str(column).startswith("steps_to_")]
-    cells = checked(cells, ["steps", "diverged_step", *targets])
+    cells = CheckedCells.of(cells)
+    targets = [str(column) for column in cells.frame if str(column).startswith("steps_to_")]
+    now = with_numbers(cells.frame, ["steps", "diverged_step", *targets])
     seen = _evaluations(traces)
-    step = np.ceil(np.round(share * cells["steps"].to_numpy(), 9))
-    wanted = pd.DataFrame({"cell_id": texts(cells, "cell_id").to_numpy(), "step": step})
+    step = np.ceil(np.round(share * now["steps"].to_numpy(), 9))
+    wanted = pd.DataFrame({"cell_id": texts(now, "cell_id").to_numpy(), "step": step})
     found = wanted.merge(seen, on=["cell_id", "step"], how="left")
-    then = cells.copy()
-    later = (cells["outcome"] == "diverged") & ~(cells["diverged_step"] <= step)
-    then["outcome"] = cells["outcome"].mask(later, "completed")
+    then = now.copy()
+    later = (now["outcome"] == "diverged") & ~(now["diverged_step"] <= step)
+    then["outcome"] = now["outcome"].mask(later, "completed")
     running = (then["outcome"] == "completed").to_numpy(dtype=bool)
     lost = int(np.isnan(found["train_loss"].to_numpy()[running]).sum())
     if lost:
@@ -106,13 +109,14 @@ def cells_at(cells: pd.DataFrame, traces: pd.DataFrame, share: float) -> pd.Data
     for column in seen.columns.drop(["cell_id", "step"]):
         then[column] = np.where(running, found[column].to_numpy(), np.nan)
     for target in targets:
-        then[target] = cells[target].where(cells[target] <= step)
+        then[target] = now[target].where(now[target] <= step)
     then["steps"] = step
-    if "steps_run" in cells:
-        then["steps_run"] = np.minimum(floats(cells, "steps_run"), step)
-    if "best_valid_loss" in cells:
+    if "steps_run" in now:
+        then["steps_run"] = np.minimum(floats(now, "steps_run"), step)
+    if "best_valid_loss" in now:
         then["best_valid_loss"] = _best_until(wanted, seen)
-    return then.assign(**{c: np.nan for c in ("lr_final", "lr_max", "lr_min") if c in cells})
+    then = then.assign(**{c: np.nan for c in ("lr_final", "lr_max", "lr_min") if c in now})
+    return cells.facts.carried_by(then)
 
 
 def _check_share(share: float) -> None:

@@ -11,14 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hdsens.analysis.arrays import Floats
-from hdsens.analysis.panel.accounting import (
-    Accounting,
-    accounting,
-    factor_names,
-    one_row_a_cell,
-    point_keys,
-)
-from hdsens.analysis.panel.checks import checked, one_baseline_an_arm
+from hdsens.analysis.panel.accounting import Accounting, one_row_a_cell, point_keys
+from hdsens.analysis.panel.checks import floats, one_baseline_an_arm, with_numbers
 from hdsens.errors import InputError
 
 Bools = NDArray[np.bool_]
@@ -56,7 +50,7 @@ class Runs:
     def column(self, name: str) -> Floats:
         """Spread a column of numbers over points and seeds; NaN where null, failed or missing."""
         out = np.full(self.loss.shape, np.nan)
-        out[self.at] = self.cells[name].astype("float64")
+        out[self.at] = floats(self.cells, name)
         return np.where(self.used, out, np.nan)
 
 
@@ -98,32 +92,26 @@ class Panel:
 
 
 def build_panel(
-    cells: pd.DataFrame,
-    metric: str | None,
-    factors: Sequence[str] | None = None,
-    numbers: Sequence[str] = (),
+    cells: pd.DataFrame, factors: Sequence[str], account: Accounting, metric: str | None
 ) -> Panel:
-    """Arrange a frame of cells; without a metric every result has loss 0.
+    """Arrange checked cells as arrays; without a metric every result has loss 0.
 
     Args:
         cells: one row a cell.
+        factors: names of the factor columns.
+        account: what became of the cells.
         metric: a loss.
-        factors: by default those that the frame names.
-        numbers: further columns that must be there and hold numbers.
 
     Raises:
-        InputError: no cells; a column is missing, or holds what it should not; an arm with two
-            baselines; the metric is not a loss or is null for a completed cell; two cells share
-            task, arm, factors and seed.
+        InputError: no cells; an arm with two baselines; the metric is missing, is not a loss or is
+            null for a completed cell; two cells share task, arm, factors and seed.
     """
-    cells = checked(cells, [*(["initial_loss", metric] if metric else []), *numbers])
+    cells = with_numbers(cells, ["initial_loss", metric]) if metric else cells
     if cells.empty:
         raise InputError("cells", "must hold at least one", remedy="run the study first")
     one_baseline_an_arm(cells)
-    account = accounting(cells)
-    names = factor_names(cells, factors)
     rows = one_row_a_cell(cells)
-    code, points = _points(rows, names)
+    code, points = _points(rows, factors)
     _check_one_cell_a_seed(rows, code)
     roles = _roles(rows)
     has_pilot = rows["task"].isin(roles.with_pilot).to_numpy()
@@ -131,7 +119,7 @@ def build_panel(
     loss = capped_loss(rows, metric) if metric else _no_loss(rows)
     panel = Panel(
         points,
-        names,
+        tuple(factors),
         _runs(rows, code, loss, points, ~is_pilot),
         _runs(rows, code, loss, points, is_pilot | ~has_pilot),
         points["task"].isin(roles.with_pilot).to_numpy(),
@@ -214,7 +202,7 @@ def _no_loss(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     return nothing, nothing
 
 
-def _points(rows: pd.DataFrame, names: tuple[str, ...]) -> tuple[NDArray[np.int64], pd.DataFrame]:
+def _points(rows: pd.DataFrame, names: Sequence[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
     keys = point_keys(rows, names)
     groups = keys.groupby([*keys.columns], dropna=False, sort=True)
     code = np.asarray(groups.ngroup(), dtype=np.int64)

@@ -3,81 +3,63 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
-from hdsens.analysis.panel.arms import without_levels
+from hdsens.analysis.panel.arms import declared_arms, without_levels
+from hdsens.analysis.panel.cells import CheckedCells
 from hdsens.errors import InputError
 from hdsens.text import exact_level, list_seeds
 
-LISTS_BY_TASK = ("protocol_history", "trained_as")
+Settings = Mapping[str, Any]
 
 
-def tell_tasks_apart(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+def tell_tasks_apart(results: Sequence[CheckedCells]) -> list[CheckedCells]:
     """Extend the label of tasks that share it and differ in their settings by what differs.
 
-    The settings are `attrs["task_settings"]` of `read_cells`; a frame without them keeps its
-    labels.
+    Cells whose facts have no settings keep their labels.
     """
-    by_label: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for frame in frames:
-        for label, settings in frame.attrs.get("task_settings", {}).items():
+    by_label: dict[str, list[Settings]] = defaultdict(list)
+    for cells in results:
+        for label, settings in (cells.facts.task_settings or {}).items():
             by_label[label].append(settings)
-    return [_renamed(frame, by_label) for frame in frames]
+    return [cells.renamed(_longer_labels(cells, by_label)) for cells in results]
 
 
-def _renamed(
-    frame: pd.DataFrame, by_label: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> pd.DataFrame:
-    names = {}
-    for label, settings in frame.attrs.get("task_settings", {}).items():
+def _longer_labels(
+    cells: CheckedCells, by_label: Mapping[str, Sequence[Settings]]
+) -> dict[str, str]:
+    """New labels of the tasks that need one, by their old labels."""
+    labels = {}
+    for label, settings in (cells.facts.task_settings or {}).items():
         differing = [
             key for key in settings if any(s.get(key) != settings[key] for s in by_label[label])
         ]
         if differing:
-            told = ", ".join(f"{key} = {_short(settings[key])}" for key in differing)
-            names[label] = f"{label} ({told})"
-    if not names:
-        return frame
-    renamed = frame.assign(task=frame["task"].replace(names))
-    renamed.attrs = {
-        **frame.attrs,
-        **{
-            name: [{**entry, "task": names.get(entry["task"], entry["task"])} for entry in entries]
-            for name, entries in frame.attrs.items()
-            if name in LISTS_BY_TASK
-        },
-        "task_settings": {
-            names.get(label, label): settings
-            for label, settings in frame.attrs["task_settings"].items()
-        },
-    }
-    return renamed
+            words = ", ".join(f"{key} = {_words(settings[key])}" for key in differing)
+            labels[label] = f"{label} ({words})"
+    return labels
 
 
-def _short(value: Any) -> str:
+def _words(value: Any) -> str:
     if isinstance(value, list):
         return list_seeds(value)
     return exact_level(value)
 
 
-def check_same_arms(frames: Sequence[pd.DataFrame]) -> None:
+def check_same_arms(results: Iterable[CheckedCells]) -> None:
     """Raise InputError where two results of one task declare an arm of one name differently."""
-    seen: dict[tuple[str, str], dict[str, Any]] = {}
-    for frame in frames:
-        history = frame.attrs.get("protocol_history", [])
-        latest = {entry["task"]: entry["declared"] for entry in history if entry["declared"]}
-        for task, declared in latest.items():
-            for name, arm in declared["arms"].items():
-                told = without_levels(arm)
-                first = seen.setdefault((task, name), told)
-                for key in told:
-                    if told[key] != first[key]:
+    seen: dict[tuple[str, str], Settings] = {}
+    for cells in results:
+        for task, arms in declared_arms(cells.facts).items():
+            for name, arm in arms.items():
+                stated = without_levels(arm)
+                first = seen.setdefault((task, name), stated)
+                for key in stated:
+                    if stated[key] != first[key]:
                         raise InputError(
                             f"results: task {task!r}: arm {name!r}: {key}",
                             f"must be the same in every result, {first[key]!r}",
-                            told[key],
+                            stated[key],
                             "rename one of the two arms",
                         )
