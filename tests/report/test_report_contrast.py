@@ -13,6 +13,8 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from report_studies import paper_study, results
 
+from hdsens.analysis import CheckedCells
+from hdsens.analysis.measures.points import point_table
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing import palette
 from hdsens.report.drawing.canvas import new_figure
@@ -136,7 +138,7 @@ def test_dots_stand_out_from_the_lightest_cell() -> None:
 
 def test_a_cell_no_better_than_untrained_is_dotted_in_pixels_and_small_in_svg() -> None:
     cells = results(paper_study(arms=paper_study().model_dump(mode="json")["arms"][:1])).cells
-    measure = measures(cells, [])[0]
+    measure = measures(CheckedCells.of(cells), {"train_loss": point_table(cells)}, {}, [])[0]
     shown = heatmap(measure.rows, Family("sgd"), "value", capped=True)
     assert shown.untrained.any()
     plain = replace(shown, untrained=np.zeros_like(shown.untrained))

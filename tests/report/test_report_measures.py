@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from report_studies import TRAIN_SIZE, paper_study, results
 
-from hdsens.analysis import regret_table, steps_to_target_table
+from hdsens.analysis import CheckedCells, regret_table, steps_to_target_table
 from hdsens.analysis.measures.points import point_table
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.heatmap import color_scale, heatmap
 from hdsens.report.evidence.heatmap_measures import measures
-from hdsens.report.evidence.points import point_of_cells
+from hdsens.report.evidence.points import METRICS, point_of_cells
 from hdsens.report.page import closer
 from hdsens.report.page.closer import closer_data
 from hdsens.store import Results
@@ -26,7 +26,10 @@ BASELINES = {"sgd_hd": "sgd", "sgdn_hd": "sgdn", "adam_hd": "adam"}
 
 
 def by_name(shown: Results) -> dict[str, Any]:
-    return {measure.name: measure for measure in measures(shown.cells, BASELINES)}
+    cells = CheckedCells.of(shown)
+    points = {metric: point_table(cells, metric) for metric in METRICS}
+    steps = {target: steps_to_target_table(cells, target) for target in shown.study.targets}
+    return {one.name: one for one in measures(cells, points, steps, BASELINES)}
 
 
 def test_switch_offers_every_measure_of_the_cells(partial: Results) -> None:

@@ -21,8 +21,10 @@ from hdsens.analysis import (
     verdict,
 )
 from hdsens.analysis.claims.catalogue import rules
-from hdsens.analysis.measures.points import point_table
+from hdsens.analysis.measures.points import REGRET, point_table
 from hdsens.analysis.measures.seed_pairs import seed_pairs
+from hdsens.analysis.measures.sensitivity import SENSITIVITY
+from hdsens.analysis.measures.table import Column
 from hdsens.analysis.panel.families import Family, families_of_study
 from hdsens.report import render
 from hdsens.report.drawing.good_levels import Levels, levels_of
@@ -32,7 +34,7 @@ from hdsens.report.drawing.trajectories import lost_words, lr_paths, path_words
 from hdsens.report.evidence.arm_settings import ArmSetting
 from hdsens.report.evidence.curves import loss_curves, thin
 from hdsens.report.evidence.points import family_points
-from hdsens.report.page.tables import IN_NATS, REGRET, SENSITIVITY
+from hdsens.report.page.tables import FINDINGS
 from hdsens.report.words.answer import answer, confirmed, loss_words
 from hdsens.store import Results
 from hdsens.text import read_number, share
@@ -46,16 +48,16 @@ def capped(cells: pd.DataFrame) -> pd.Series:
     return loss.clip(upper=cells["initial_loss"])
 
 
-def assert_reads(text: str, row: pd.Series, column: str) -> None:
+def assert_reads(text: str, row: pd.Series, column: Column) -> None:
     """`text` is the value to the digits written, with its interval where it has one."""
     shown = re.findall(r"[^\[\],\s]+", text)
-    names = [column]
-    if f"{column}_lower" in row and not np.isnan(row[f"{column}_lower"]):
-        names += [f"{column}_lower", f"{column}_upper"]
+    lower, upper = column.bounds or (f"{column.name}_lower", f"{column.name}_upper")
+    has_bounds = lower in row and not np.isnan(row[lower])
+    names = [column.name, lower, upper] if has_bounds else [column.name]
     assert len(shown) == len(names)
     for word, name in zip(shown, names, strict=True):
         value = float(row[name])
-        rough = abs(value) * 0.005 if column in IN_NATS else 0.0
+        rough = abs(value) * 0.005 if column.unit == "nats" else 0.0
         assert read_number(word.replace(",", "")) == pytest.approx(
             value, abs=max(rough, 0.0005), nan_ok=True
         ), (name, text)
@@ -83,8 +85,8 @@ def test_regret_tables_hold_every_point_with_the_analysis_numbers(
     assert len(shown) == len(regret) == 84
     for row in shown:
         expected = labelled(regret, row)
-        for column in REGRET:
-            assert_reads(row[column], expected, column)
+        for column in REGRET.columns:
+            assert_reads(row[column.name], expected, column)
 
 
 def test_sensitivity_tables_hold_every_setting(partial: Results, partial_page: Page) -> None:
@@ -93,8 +95,9 @@ def test_sensitivity_tables_hold_every_setting(partial: Results, partial_page: P
     assert len(shown) == len(sensitivity) == 12
     for row in shown:
         expected = labelled(sensitivity, row)
-        for column in set(SENSITIVITY) - {"best_level"}:
-            assert_reads(row[column], expected, column)
+        for column in SENSITIVITY.columns:
+            if column.name != "best_level":
+                assert_reads(row[column.name], expected, column)
         assert read_number(row["best_level"]) == expected["best_level"]
 
 
@@ -110,12 +113,9 @@ def test_verdict_tables_and_marks_hold_every_part(partial: Results, partial_page
         assert row["held_back"] == (expected["held_back"] or "–")
         assert row["side"] == ("–" if pd.isna(expected["side"]) else expected["side"])
         assert row["confidence"] == ("90%" if row["part"] == "C3" else "95%")
-        numbers = expected.rename({"lower": "effect_lower", "upper": "effect_upper"})
-        numbers = numbers.rename(
-            {"check_lower": "check_effect_lower", "check_upper": "check_effect_upper"}
-        )
-        for column in ("effect", "check_effect", "p_refuted"):
-            assert_reads(row[column], numbers, column)
+        for column in FINDINGS:
+            if column.name in ("effect", "check_effect", "p_refuted"):
+                assert_reads(row[column.name], expected, column)
     marks = [
         text[1:] for table in partial_page.named("strip") for row in table.rows for text in row
     ]

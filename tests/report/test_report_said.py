@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +12,8 @@ from report_html import Page
 from report_studies import paper_study, results
 
 from hdsens.analysis import accounting, sensitivity_table
+from hdsens.analysis.measures.table import N_SEEDS
+from hdsens.analysis.panel.panel import Panel, build_panel
 from hdsens.report import render
 from hdsens.report.drawing.level_axis import level_axis
 from hdsens.report.drawing.shares import shown_shares
@@ -37,13 +40,23 @@ def two_levels() -> Results:
     return shown
 
 
-def test_the_answer_has_the_numbers_of_the_setting_fixed_beforehand() -> None:
+def test_the_answer_has_the_numbers_of_the_setting_fixed_beforehand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of all tables, figures and the verdict of the page, each metric has one panel."""
     shown = two_levels()
     table = sensitivity_table(shown.cells).set_index(["arm", "hypergrad_lr"])
     at_good, at_bad = (table.loc[("sgd_hd", level)] for level in (GOOD, BAD))
-    (said,) = re.findall(
-        r"Averaged over the lr tried, sgd loses .*?\]\.", Page(render([shown])).text
-    )
+    built: list[str | None] = []
+
+    def counted(cells: pd.DataFrame, factors: Any, account: Any, metric: str | None) -> Panel:
+        built.append(metric)
+        return build_panel(cells, factors, account, metric)
+
+    monkeypatch.setattr("hdsens.analysis.panel.cells.build_panel", counted)
+    page = Page(render([shown]))
+    assert sorted(map(str, built)) == ["None", "best_valid_loss", "train_loss", "valid_loss"]
+    (said,) = re.findall(r"Averaged over the lr tried, sgd loses .*?\]\.", page.text)
     assert said.endswith(f", sgd_hd {loss_words(at_good)}.")
     assert loss_words(at_bad) not in said
 
@@ -58,18 +71,24 @@ def two_targets() -> Results:
     return shown
 
 
-def test_each_target_has_steps_of_its_own(two_targets: Results) -> None:
+@pytest.fixture(scope="module")
+def two_targets_html(two_targets: Results) -> str:
+    return render([two_targets])
+
+
+def test_each_target_has_steps_of_its_own(two_targets: Results, two_targets_html: str) -> None:
     evidence = gather(two_targets)
     assert evidence is not None
     found = {name: set(table["median_steps"]) for name, table in evidence.steps.items()}
     assert found == {"low": {20.0}, "high": {5.0}}
-    html = render([two_targets])
-    assert re.search(r"Median steps to target low by initial lr\. sgd: 20 from lr", html)
-    assert re.search(r"Median steps to target high by initial lr\. sgd: 5 from lr", html)
+    for words in ("low by initial lr. sgd: 20 from lr", "high by initial lr. sgd: 5 from lr"):
+        assert f"Median steps to target {words}" in two_targets_html
 
 
-def test_results_of_two_devices_are_called_mixed(two_targets: Results) -> None:
-    assert "device: cpu, cuda" not in render([two_targets])
+def test_results_of_two_devices_are_called_mixed(
+    two_targets: Results, two_targets_html: str
+) -> None:
+    assert "device: cpu, cuda" not in two_targets_html
     cells = two_targets.cells.assign(device=["cuda", *["cpu"] * (len(two_targets.cells) - 1)])
     cells.attrs = two_targets.cells.attrs
     assert "device: cpu, cuda" in render([replace(two_targets, cells=cells)])
@@ -90,7 +109,7 @@ def test_an_arm_with_one_factor_has_no_shares_to_draw() -> None:
 
 def test_a_long_table_says_how_many_rows_it_leaves_out() -> None:
     frame = pd.DataFrame({"arm": "sgd", "n_seeds": range(MAX_ROWS + 7)})
-    assert table(frame, ["arm"], ["n_seeds"]).left_out == 7
+    assert table(frame, ["arm"], [N_SEEDS]).left_out == 7
 
 
 def test_an_interval_is_told_from_three_seeds_on() -> None:

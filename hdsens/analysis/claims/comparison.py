@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,10 @@ from hdsens.analysis.claims.flips import Flip, common_findings, find_flips
 from hdsens.analysis.claims.judge import judge
 from hdsens.analysis.claims.verdict import Verdict
 from hdsens.analysis.measures.regret import regret_table
+from hdsens.analysis.panel.cells import CheckedCells
 from hdsens.analysis.panel.factors import factors_of
 from hdsens.store import Results
+from hdsens.store.facts import Facts
 from hdsens.text import count, number, setting_words
 
 EQUAL = 1e-6  # relative difference of losses that arithmetic in another order may make
@@ -77,7 +80,7 @@ def compare(before: Results, after: Results, metric: str = "train_loss") -> Comp
     """
     one, other = (r.cells[r.cells["outcome"] != "failed"] for r in (before, after))
     ids = set(one["cell_id"]) & set(other["cell_id"])
-    a, b = (_common(frame, ids, before.cells.attrs["factors"]) for frame in (one, other))
+    a, b = (_common(frame, ids, before.facts.factors or ()) for frame in (one, other))
     return Comparison(
         _points(a, b, metric),
         _outcomes(a, b),
@@ -89,21 +92,20 @@ def compare(before: Results, after: Results, metric: str = "train_loss") -> Comp
 
 def _findings(before: Results, after: Results, metric: str) -> tuple[int, tuple[Flip, ...]]:
     """How many findings both have, and those that flipped; none where one cannot be judged."""
-    earlier, later = judge(before, metric), judge(after, metric)
+    earlier, later = (judge(one.study, CheckedCells.of(one), metric) for one in (before, after))
     if not (isinstance(earlier, Verdict) and isinstance(later, Verdict)):
         return 0, ()
     return len(common_findings(earlier, later)), find_flips(earlier, later)
 
 
-def _common(cells: pd.DataFrame, ids: set[str], factors: list[str]) -> pd.DataFrame:
+def _common(cells: pd.DataFrame, ids: set[str], factors: Sequence[str]) -> pd.DataFrame:
     """Those cells by cell_id, with the factors' names and without the other study's account.
 
     Pilot seeds are seeds like any other here: a change among them counts.
     """
     kept = cells[cells["cell_id"].isin(ids)].sort_values("cell_id", ignore_index=True)
     kept = kept.assign(role="confirmatory")
-    kept.attrs = {"factors": factors}
-    return kept
+    return Facts(factors=tuple(factors)).carried_by(kept)
 
 
 def _points(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -134,7 +136,7 @@ def _equal(a: pd.DataFrame, b: pd.DataFrame, metric: str) -> NDArray[np.bool_]:
 def _outcomes(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Cells that diverged in one and not in the other."""
     differs = (a["outcome"] != b["outcome"]).to_numpy()
-    columns = ["cell_id", "arm", *a.attrs["factors"], "seed"]
+    columns = ["cell_id", "arm", *(Facts.of(a).factors or ()), "seed"]
     found = a.loc[differs, columns]
     return found.assign(before=a["outcome"][differs], after=b["outcome"][differs])
 

@@ -12,6 +12,7 @@ import pandas as pd
 from hdsens.analysis.arrays import Floats
 from hdsens.analysis.measures.intervals import mean_interval
 from hdsens.analysis.measures.regret import interval_columns, panel_regret, with_bounds
+from hdsens.analysis.measures.table import MeasureTable
 from hdsens.analysis.panel.accounting import attach
 from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.checks import LEARNING_RATES
@@ -111,3 +112,6 @@ def _terms(group: pd.DataFrame, varied: Sequence[str], regret: Floats) -> list[d
         }
         for term, share in shares.items()
     ]
+
+
+IMPORTANCE = MeasureTable("importance", importance)

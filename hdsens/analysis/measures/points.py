@@ -8,6 +8,15 @@ import numpy as np
 import pandas as pd
 
 from hdsens.analysis.measures.regret import regret_table
+from hdsens.analysis.measures.table import (
+    N_DIVERGED,
+    N_FAILED,
+    N_MISSING,
+    N_SEEDS,
+    REGRET_MEAN,
+    Column,
+    MeasureTable,
+)
 from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.settings import baseline_rows
 
@@ -42,3 +51,24 @@ def point_table(cells: CellsLike, metric: str = "train_loss") -> pd.DataFrame:
 
 def _or_nan(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
     return np.where(np.isfinite(values), values, np.nan)
+
+
+REGRET = MeasureTable(
+    name="regret",
+    make=point_table,
+    title="Regret at every level",
+    caption="Regret, one row a point of the grid",
+    columns=(
+        REGRET_MEAN,
+        Column("regret_median", "median regret"),
+        Column("regret_worst", "worst", "highest regret"),
+        Column("loss_mean", "mean loss", "nats; a diverged seed counts as untrained", "nats"),
+        Column("loss_low", "lowest", "loss of the best seed, nats", "nats"),
+        Column("loss_high", "highest", "loss of the worst seed, nats", "nats"),
+        N_SEEDS,
+        N_DIVERGED,
+        N_FAILED,
+        N_MISSING,
+    ),
+    drawn=EXTRA,
+)

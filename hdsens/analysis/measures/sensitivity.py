@@ -18,6 +18,16 @@ from hdsens.analysis.measures.regret import (
     reference_restrictions,
     with_bounds,
 )
+from hdsens.analysis.measures.table import (
+    N_CELLS,
+    N_DIVERGED,
+    N_FAILED,
+    N_MISSING,
+    N_SEEDS,
+    REGRET_MEAN,
+    Column,
+    MeasureTable,
+)
 from hdsens.analysis.panel.accounting import attach
 from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.panel import Panel
@@ -230,3 +240,43 @@ def _divergence(setting: Setting, panel: Panel) -> dict[str, Any]:
         "divergence_rate_lower": float(lower),
         "divergence_rate_upper": float(upper),
     }
+
+
+SENSITIVITY = MeasureTable(
+    name="sensitivity",
+    make=sensitivity_table,
+    title="Sensitivity to lr",
+    caption="Sensitivity to lr, one row a setting",
+    columns=(
+        REGRET_MEAN,
+        Column(
+            "regret_below", "below best lr", "mean regret over levels below the base arm's best lr"
+        ),
+        Column(
+            "regret_above", "above best lr", "mean regret over levels above the base arm's best lr"
+        ),
+        Column("regret_zero", "at lr = 0", "mean regret at lr = 0"),
+        Column(
+            "gap_at_best",
+            "gap at best lr",
+            "regret at its best lr minus the base arm's at its best",
+        ),
+        Column("best_level", "best lr", "nonzero level with the lowest mean loss", "level"),
+        Column(
+            "decades_within_5pct",
+            "good decades",
+            "decades of lr whose mean regret is at most 0.05",
+        ),
+        Column(
+            "lr_sensitivity",
+            "lr sensitivity",
+            "mean loss above the arm's own best, in nats",
+            "nats",
+        ),
+        N_SEEDS,
+        N_CELLS,
+        N_DIVERGED,
+        N_FAILED,
+        N_MISSING,
+    ),
+)

@@ -22,6 +22,7 @@ from hdsens.analysis.measures.regret import (
     reference_restrictions,
     with_bounds,
 )
+from hdsens.analysis.measures.table import MeasureTable
 from hdsens.analysis.panel.accounting import attach
 from hdsens.analysis.panel.cells import CellsLike, CheckedCells
 from hdsens.analysis.panel.checks import LEARNING_RATES
@@ -356,3 +357,6 @@ def _cpe(grid: ArmGrid, family: Sequence[ArmGrid]) -> dict[str, Any]:
     budget = min(member.regret.shape[1] for member in family)
     best = expected_best(grid.regret, np.arange(1, budget + 1))
     return interval_columns("cpe", mean_interval(best @ performance_weights(budget)))
+
+
+TUNABILITY = MeasureTable("tunability", tunability_curve)

@@ -46,12 +46,11 @@ def _joined_facts(parts: Sequence[CheckedCells], overlap: int) -> Facts:
     facts = [part.facts for part in parts]
     numbers = [one.expected for one in facts if one.expected is not None]
     whole = numbers == [len(part.frame) for part in parts]
+    is_known = len(numbers) == len(parts) and (not overlap or whole)
     settings = [one.task_settings for one in facts if one.task_settings is not None]
     return Facts(
         factors=tuple(dict.fromkeys(name for part in parts for name in part.factors)),
-        expected=sum(numbers) - overlap
-        if len(numbers) == len(parts) and (not overlap or whole)
-        else None,
+        expected=sum(numbers) - overlap if is_known else None,
         protocol_history=tuple(e for one in facts for e in one.protocol_history or ()) or None,
         trained_as=tuple(role for one in facts for role in one.trained_as or ()) or None,
         task_settings={k: v for told in settings for k, v in told.items()} if settings else None,

@@ -256,11 +256,13 @@ def _runs(
     def spread(values: Floats) -> Floats:
         out = np.full((len(points), len(seeds)), np.nan)
         out[at] = values
+        out.flags.writeable = False
         return out
 
     def mark(values: Bools) -> Bools:
         out = np.zeros((len(points), len(seeds)), dtype=bool)
         out[at] = values
+        out.flags.writeable = False
         return out
 
     present = pd.DataFrame(mark(np.ones(len(column), dtype=bool)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hdsens.analysis.claims.no_harder_to_tune import NO_HARDER_TO_TUNE
+from hdsens.analysis.measures.importance import IMPORTANCE
+from hdsens.analysis.measures.tunability import TUNABILITY
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing import good_levels, reach, seed_pairs, shares, tuning
 from hdsens.report.drawing.canvas import new_figure
@@ -30,9 +32,10 @@ def side_drawings(evidence: Evidence, family: Family, palette: Palette) -> Itera
 
 def tuning_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
     """Expected best regret: one drawing, where a grid has more than one setting to try."""
-    if not len(evidence.tuning):
+    curves = evidence.tables[TUNABILITY.name]
+    if not len(curves):
         return
-    rows = family_points(evidence.tuning, family).dropna(subset="best")
+    rows = family_points(curves, family).dropna(subset="best")
     if not len(rows) or rows["draws"].max() < 2:
         return
     figure = new_figure(WIDTH, HEIGHT)
@@ -112,9 +115,10 @@ def pair_drawings(evidence: Evidence, family: Family, palette: Palette) -> Itera
 
 def share_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
     """What matters: one drawing, where an arm has more than one factor."""
-    if not len(evidence.importance):
+    terms = evidence.tables[IMPORTANCE.name]
+    if not len(terms):
         return
-    rows = shares.shown_shares(family_points(evidence.importance, family))
+    rows = shares.shown_shares(family_points(terms, family))
     if not len(rows) or len(rows) > MAX_ROWS:
         return
     figure = new_figure(WIDTH, 0.7 + 0.26 * max(len(rows), 3))

@@ -8,19 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from hdsens.analysis import (
-    Verdict,
-    accounting,
-    importance,
-    sensitivity_table,
-    steps_to_target_table,
-    tunability_curve,
-)
+from hdsens.analysis import CheckedCells, Verdict, steps_to_target_table
 from hdsens.analysis.claims.catalogue import findings_at_settings
 from hdsens.analysis.claims.flips import with_earlier
 from hdsens.analysis.claims.judge import judge
+from hdsens.analysis.measures.catalogue import TABLES
 from hdsens.analysis.measures.common_levels import over_common_levels
+from hdsens.analysis.measures.points import REGRET, point_table
 from hdsens.analysis.measures.seed_pairs import seed_pairs
+from hdsens.analysis.measures.sensitivity import SENSITIVITY
 from hdsens.analysis.panel.families import Family, families_of_study
 from hdsens.report.evidence.curves import loss_curves, loss_limits
 from hdsens.report.evidence.heatmap_measures import Measure, measures
@@ -33,11 +29,13 @@ class Evidence:
     """Numbers of a study that has at least one cell with a result.
 
     Attributes:
+        cells: the results' cells, looked over; tables and figures are made of them.
         metric: the loss that the report is about.
         factors: names of the factors, lr first.
+        tables: the analysis' tables of the metric, by their names; steps: one a target, by its
+            name.
         measures: what a heatmap can show; the first is `metric`.
-        common: `sensitivity` with regret averaged over the lr that a family's arms share.
-        sensitivity, tuning, importance: tables of the analysis; steps: by target.
+        common: the sensitivity table with regret averaged over the lr that a family's arms share.
         pairs: of `seed_pairs`.
         judged: the verdict, or why there is none.
         families: those with a result.
@@ -48,14 +46,13 @@ class Evidence:
     """
 
     results: Results
+    cells: CheckedCells
     metric: str
     factors: tuple[str, ...]
-    measures: tuple[Measure, ...]
-    sensitivity: pd.DataFrame
-    common: pd.DataFrame
-    tuning: pd.DataFrame
-    importance: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
     steps: Mapping[str, pd.DataFrame]
+    measures: tuple[Measure, ...]
+    common: pd.DataFrame
     pairs: pd.DataFrame
     judged: Verdict | str
     families: tuple[Family, ...]
@@ -66,7 +63,12 @@ class Evidence:
     @property
     def points(self) -> pd.DataFrame:
         """`point_table` of the metric."""
-        return self.measures[0].rows
+        return self.tables[REGRET.name]
+
+    @property
+    def sensitivity(self) -> pd.DataFrame:
+        """`sensitivity_table` of the metric."""
+        return self.tables[SENSITIVITY.name]
 
     def tested(self, family: Family) -> tuple[Mapping[str, Any], ...]:
         """Those of the settings at which a claim on the family is tested, else the first."""
@@ -93,33 +95,35 @@ def gather(results: Results, against: Results | None = None) -> Evidence | None:
 
     `against`: earlier results of the study; findings that flipped since are marked in `parts`.
     """
-    cells, study = results.cells, results.study
-    if not accounting(cells).used:
+    cells, study = CheckedCells.of(results), results.study
+    if not cells.account.used:
         return None
-    metric = next(iter(shown_metrics(cells)), "train_loss")
+    metrics = shown_metrics(cells.frame) or ("train_loss",)
+    metric = metrics[0]
+    tables = {table.name: table.make(cells, metric) for table in TABLES}
+    steps = {target: steps_to_target_table(cells, target) for target in study.targets}
+    points = tables[REGRET.name]
+    of_losses = {metric: points, **{other: point_table(cells, other) for other in metrics[1:]}}
     declared = families_of_study(study)
-    found = measures(cells, [arm for family in declared for arm in family.compared])
-    points = found[0].rows
-    factors = tuple(str(f) for f in cells.attrs["factors"])
     present = tuple(family for family in declared if points["arm"].isin(family.arms).any())
+    factors = cells.factors
     settings = {f.name: tuple(other_settings(family_points(points, f), factors)) for f in present}
-    judged = judge(results, metric)
-    earlier = judge(against, metric) if against else ""
+    judged = judge(study, cells, metric)
+    earlier = judge(against.study, CheckedCells.of(against), metric) if against else ""
     if isinstance(judged, Verdict) and isinstance(earlier, Verdict):
         judged = with_earlier(judged, earlier)
-    sensitivity = sensitivity_table(cells, metric)
     firsts = [(family, _tested(settings[family.name], judged, family)[0]) for family in present]
     curves = [c for f, first in firsts for c in loss_curves(family_points(points, f, first), f)]
+    compared = [arm for family in declared for arm in family.compared]
     return Evidence(
         results=results,
+        cells=cells,
         metric=metric,
         factors=factors,
-        measures=found,
-        sensitivity=sensitivity,
-        common=over_common_levels(cells, metric, sensitivity),
-        tuning=tunability_curve(cells, metric),
-        importance=importance(cells, metric),
-        steps={target: steps_to_target_table(cells, target) for target in study.targets},
+        tables=tables,
+        steps=steps,
+        measures=measures(cells, of_losses, steps, compared),
+        common=over_common_levels(cells, metric, tables[SENSITIVITY.name]),
         pairs=seed_pairs(cells, metric),
         judged=judged,
         families=present,

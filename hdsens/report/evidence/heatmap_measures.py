@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from hdsens.analysis import steps_to_target_table
-from hdsens.analysis.measures.points import point_table
-from hdsens.report.evidence.points import METRICS, point_of_cells, shown_metrics
+from hdsens.analysis import CheckedCells
+from hdsens.report.evidence.points import METRICS, point_of_cells
 from hdsens.text import level, number, share
 
 
@@ -35,21 +34,27 @@ class Measure:
     write: Callable[[float], str] = number
 
 
-def measures(cells: pd.DataFrame, compared: Collection[str]) -> tuple[Measure, ...]:
+def measures(
+    cells: CheckedCells,
+    points: Mapping[str, pd.DataFrame],
+    steps: Mapping[str, pd.DataFrame],
+    compared: Collection[str],
+) -> tuple[Measure, ...]:
     """All measures that the cells have; the first is the loss that the page is about.
 
     Args:
         cells: with at least one completed cell.
+        points: `point_table` of each loss, the page's first.
+        steps: `steps_to_target_table` of each target.
         compared: names of the arms that have a baseline.
     """
-    tables = {metric: point_table(cells, metric) for metric in shown_metrics(cells)}
-    first = next(iter(tables.values()))
+    first = next(iter(points.values()))
     regret = first.assign(value=first["regret_mean"])
     found = [
         Measure(
             metric, f"{METRICS[metric]} (nats)", rows.assign(value=rows["loss_mean"]), capped=True
         )
-        for metric, rows in tables.items()
+        for metric, rows in points.items()
     ]
     found.append(Measure("regret", "regret", regret, capped=True, write=share))
     if compared:
@@ -60,7 +65,7 @@ def measures(cells: pd.DataFrame, compared: Collection[str]) -> tuple[Measure, .
         Measure(
             "lr_final",
             "lr at the end",
-            first.assign(value=_lr_final(first, cells)),
+            first.assign(value=_lr_final(first, cells.frame)),
             wide=True,
             write=level,
         )
@@ -70,10 +75,9 @@ def measures(cells: pd.DataFrame, compared: Collection[str]) -> tuple[Measure, .
         # The value says it all: no cell is hidden or marked because seeds diverged.
         rows = first.assign(value=lost, n_diverged=0)
         found.append(Measure("diverged", "share of seeds that diverged", rows, write=share))
-    for column in (str(c) for c in cells if str(c).startswith("steps_to_")):
-        target = column.removeprefix("steps_to_")
-        steps = steps_to_target_table(cells, target)["median_steps"]
-        found.append(Measure(column, f"steps to {target}", first.assign(value=steps), write=_steps))
+    for target, table in steps.items():
+        rows = first.assign(value=table["median_steps"])
+        found.append(Measure(f"steps_to_{target}", f"steps to {target}", rows, write=_steps))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hdsens.analysis.claims.comparison import Comparison
 from hdsens.analysis.panel.factors import factors_between
-from hdsens.report.page.tables import Table, table
+from hdsens.report.page.tables import CHANGES, Table, table
 from hdsens.text import count, join
 
 
@@ -35,14 +35,13 @@ def change_view(found: Comparison, before: str) -> ChangeView:
     changed = found.points[found.points["outcome"] == "changed"]
     order = changed["change"].abs().sort_values(ascending=False, kind="stable").index
     labels = ["arm", *factors_between(found.points, "arm", "n_seeds")]
-    columns = ("before", "after", "change", "noise", "n_seeds")
     places = [*factors_between(found.outcomes, "cell_id", "before")]
     return ChangeView(
         before,
         said,
         _findings_sentence(found),
         tuple(str(flip) for flip in found.flips),
-        table(changed.loc[order], labels, columns),
+        table(changed.loc[order], labels, CHANGES),
         table(found.outcomes, [*places, "before", "after"], ()),
     )
 

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from hdsens.analysis.panel.factors import factors_of
 from hdsens.report.drawing.trajectories import until_one_ends
 from hdsens.report.evidence.points import point_of_cells
 from hdsens.store import Results
@@ -32,7 +33,7 @@ def closer_data(results: Results, points: pd.DataFrame) -> Markup:
         results: the study with its cells and traces.
         points: of `point_table`; the keys of "points" are its labels.
     """
-    factors = [str(f) for f in results.cells.attrs["factors"]]
+    factors = factors_of(points)
     cells = results.cells.reset_index(drop=True)
     cells = cells.assign(point=point_of_cells(cells, points))
     kept = points.index.to_numpy()[_even(len(points), MAX_POINTS)]

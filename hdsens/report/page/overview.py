@@ -78,11 +78,11 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
 
     Where there is none, a sentence says why.
     """
-    frames = [r.cells for r in results if (r.cells["outcome"] != "failed").any()]
-    if not frames:
+    judged = [r for r in results if (r.cells["outcome"] != "failed").any()]
+    if not judged:
         return ["No verdict over tasks: 0 tasks with a result."]
     try:
-        joined = join_cells(frames)
+        joined = join_cells(judged)
     except InputError as error:
         return [f"No verdict over tasks: {error}."]
     if joined["task"].nunique() < 2:

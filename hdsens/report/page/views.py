@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from hdsens.analysis import Accounting, Verdict, accounting
+from hdsens.analysis import Accounting, CheckedCells, Verdict
 from hdsens.analysis.claims.catalogue import rules
 from hdsens.analysis.claims.claim import Rule
+from hdsens.analysis.measures.catalogue import TABLES
 from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.canvas import style
 from hdsens.report.drawing.drawings import at, curve_drawings, heatmap_drawings, path_drawings
@@ -23,7 +24,7 @@ from hdsens.report.page.downloads import Download, downloads
 from hdsens.report.page.pictures import Picture, pictures
 from hdsens.report.page.runs import run_rows
 from hdsens.report.page.strip import Strip, strip
-from hdsens.report.page.tables import PARTS, REGRET, SENSITIVITY, Table, table
+from hdsens.report.page.tables import FINDINGS, Table, table
 from hdsens.report.words import answer
 from hdsens.report.words import sentences as words
 from hdsens.store import Results
@@ -44,6 +45,16 @@ class MeasureView:
 
 
 @dataclass(frozen=True)
+class TableView:
+    """A table of the analysis with what stands above it."""
+
+    name: str
+    title: str
+    caption: str
+    table: Table
+
+
+@dataclass(frozen=True)
 class FamilyView:
     """A family's share of the page."""
 
@@ -56,9 +67,8 @@ class FamilyView:
     measures: tuple[MeasureView, ...]
     paths: tuple[Picture, ...]
     sides: tuple[Picture, ...]
-    sensitivity: Table
-    regret: Table
     parts: Table
+    tables: tuple[TableView, ...]
     windows: tuple[str, ...]
 
 
@@ -91,19 +101,18 @@ class ResultView:
 
 def view(results: Results, key: str, against: Results | None = None) -> ResultView:
     """Everything the page says about one study, with the findings that flipped since `against`."""
-    study, cells = results.study, results.cells
-    account = accounting(cells)
-    evidence = gather(results, against)
+    study, evidence = results.study, gather(results, against)
+    cells = evidence.cells if evidence else CheckedCells.of(results)
     judged = evidence.judged if evidence else ""
     return ResultView(
         key=key,
         study=study,
         question=words.question(study),
         has_hd=any(arm.is_hd for arm in study.arms),
-        account=account,
-        unlearned=count_unlearned(cells),
-        how_far=words.how_far(account),
-        cost=words.cost(cells),
+        account=cells.account,
+        unlearned=count_unlearned(cells.frame),
+        how_far=words.how_far(cells.account),
+        cost=words.cost(cells.frame),
         seeds=_seeds(study),
         sure=answer.how_sure(evidence.sensitivity) if evidence else "",
         families=_family_views(evidence, key) if evidence else (),
@@ -116,7 +125,7 @@ def view(results: Results, key: str, against: Results | None = None) -> ResultVi
         downloads=downloads(evidence) if evidence else (),
         study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
         failures=_failures(cells),
-        mixed=_mixed(cells),
+        mixed=_mixed(cells.frame),
     )
 
 
@@ -140,7 +149,6 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
     sensitivity = family_points(evidence.sensitivity, family)
     tested = [family_points(sensitivity, family, at) for at in evidence.tested(family)]
     at_tested = evidence.common.loc[sorted({label for rows in tested for label in rows.index})]
-    others = evidence.factors[1:]
     return FamilyView(
         name=family.name,
         title=_title(family),
@@ -151,9 +159,8 @@ def _family_view(evidence: Evidence, family: Family, key: str) -> FamilyView:
         measures=_measures(evidence, family, key),
         paths=pictures(path_drawings(evidence, family, PAGE), f"{key}-path"),
         sides=pictures(side_drawings(evidence, family, PAGE), f"{key}-side"),
-        sensitivity=table(sensitivity, ["arm", *others], SENSITIVITY),
-        regret=table(family_points(evidence.points, family), ["arm", *evidence.factors], REGRET),
         parts=_parts(evidence, family),
+        tables=_tables(evidence, family),
         windows=tuple(answer.windows(evidence.judged, family)),
     )
 
@@ -187,13 +194,28 @@ def _strips(evidence: Evidence, family: Family) -> tuple[Strip, ...]:
     return tuple(one for one in found if one is not None)
 
 
+def _tables(evidence: Evidence, family: Family) -> tuple[TableView, ...]:
+    """A family's rows of the tables that the page shows."""
+    labels = ["arm", *evidence.factors]
+    return tuple(
+        TableView(
+            one.name,
+            one.title,
+            one.caption,
+            table(family_points(evidence.tables[one.name], family), labels, one.columns),
+        )
+        for one in TABLES
+        if one.columns
+    )
+
+
 def _parts(evidence: Evidence, family: Family) -> Table:
     """The findings on a family with what decided them."""
     if isinstance(evidence.judged, str):
         return table(pd.DataFrame(), (), ())
     rows = family_points(evidence.judged.parts, family)
     labels = ["arm", *evidence.factors[1:], "part", "claim", "verdict", "was"]
-    return table(rows, labels, PARTS)
+    return table(rows, labels, FINDINGS)
 
 
 def _seeds(study: Study) -> str:
@@ -203,9 +225,9 @@ def _seeds(study: Study) -> str:
     return " and ".join(parts)
 
 
-def _failures(cells: pd.DataFrame) -> Table:
-    failed = cells[cells["outcome"] == "failed"]
-    labels = ["arm", *cells.attrs["factors"], "seed", "error"]
+def _failures(cells: CheckedCells) -> Table:
+    failed = cells.frame[cells.frame["outcome"] == "failed"]
+    labels = ["arm", *cells.factors, "seed", "error"]
     return table(failed.head(MAX_FAILURES), labels, ())
 
 
