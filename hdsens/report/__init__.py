@@ -1,4 +1,4 @@
-"""Results -> figures and one self-contained page, with no torch, ray or optuna imported."""
+"""Results become figures and one self-contained page; neither torch nor ray nor optuna is used."""
 
 from hdsens.analysis.claims.comparison import Comparison, compare
 from hdsens.report.export import figures, write_figures, write_tables

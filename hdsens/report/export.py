@@ -56,7 +56,7 @@ def figures(results: Sequence[Results]) -> Iterator[tuple[str, Axes]]:
 
 
 def _styled(drawings: Iterator[Drawing]) -> Iterator[Axes]:
-    """Draw under the report's style, which does not reach whoever takes the figures."""
+    """Draw in the report's style; the style is left again before a figure is handed out."""
     while True:
         with style(PRINT):
             drawing = next(drawings, None)

@@ -16,8 +16,8 @@ from hdsens.analysis.panel.families import Family
 from hdsens.report.drawing.heatmap import color_scale, heatmap
 from hdsens.report.evidence.heatmap_measures import measures
 from hdsens.report.evidence.points import METRICS, point_of_cells
-from hdsens.report.page import closer
-from hdsens.report.page.closer import closer_data
+from hdsens.report.page import cell_curves as curves
+from hdsens.report.page.cell_curves import cell_curves
 from hdsens.store import Results
 from hdsens.study.cells import expand
 
@@ -107,7 +107,7 @@ def test_differences_are_scaled_alike_on_both_sides_of_zero(partial: Results) ->
 
 def read(shown: Results) -> tuple[dict[str, Any], pd.DataFrame]:
     points = point_table(shown.cells)
-    return json.loads(str(closer_data(shown, points))), points
+    return json.loads(str(cell_curves(shown, points))), points
 
 
 def test_script_gets_every_cell_with_its_own_trace(partial: Results) -> None:
@@ -132,8 +132,8 @@ def test_script_gets_every_cell_with_its_own_trace(partial: Results) -> None:
 def test_many_cells_get_medians_of_their_point_within_the_budget(
     partial: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closer, "MAX_CELLS", 100)
-    monkeypatch.setattr(closer, "NUMBERS", 84 * 10)
+    monkeypatch.setattr(curves, "MAX_CELLS", 100)
+    monkeypatch.setattr(curves, "NUMBERS", 84 * 10)
     data, points = read(partial)
     assert data["by"] == "point"
     assert data["runs"] == []
@@ -153,6 +153,6 @@ def test_many_cells_get_medians_of_their_point_within_the_budget(
 
 def test_script_data_cannot_end_its_element() -> None:
     study = paper_study(name="<b><script><b>", seeds=1)
-    text = str(closer_data(results(study), point_table(results(study).cells)))
+    text = str(cell_curves(results(study), point_table(results(study).cells)))
     assert "<" not in text
     assert json.loads(text)["study"]["name"] == "<b><script><b>"

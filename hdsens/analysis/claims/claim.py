@@ -156,7 +156,7 @@ class Claim:
         return Rule(self, self.supported.under(margins), self.refuted.under(margins))
 
     def says(self, verdict: str, baseline: str | None) -> str:
-        """What the arm does by a verdict; for "inconclusive", what it is open whether it does."""
+        """What the arm does according to a verdict; for an inconclusive one, what is left open."""
         words = self.fails if verdict == "refuted" else self.holds
         return words.format(baseline=baseline)
 

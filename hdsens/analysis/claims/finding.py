@@ -78,7 +78,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """Supported, refuted or inconclusive."""
+        """The verdict on the claim: supported, refuted or inconclusive."""
         if bool(self.decision.supported) and not self.grounds.held_back:
             return "supported"
         return "refuted" if bool((self.p <= ALPHA).any()) else "inconclusive"
@@ -133,7 +133,7 @@ class Finding:
 
     @property
     def decided_by(self) -> str:
-        """Levels, draws or seeds that made it what it is."""
+        """The levels, draws or seeds that decided the verdict, in words."""
         if self.verdict == "refuted":
             return self._refuted_by
         if self.held_back:
@@ -147,7 +147,7 @@ class Finding:
 
     @property
     def _deciding(self) -> int:
-        """Test to show: the strongest against it if refuted, else the one closest to that."""
+        """Index of the test to show: the strongest refutation, else the test closest to one."""
         if self.verdict == "refuted":
             return int(np.nanargmin(self.p))
         estimate, _, upper, _ = self.decision.effect
@@ -169,9 +169,9 @@ class Finding:
     def _refuted_by(self) -> str:
         at, effect = self.p <= ALPHA, self.decision.effect
         names = [name for name, against in zip(self.grounds.names, at, strict=True) if against]
-        told = ", ".join(names) if len(self.grounds.names) > 1 else self.grounds.tested
+        where = ", ".join(names) if len(self.grounds.names) > 1 else self.grounds.tested
         alike = at & agree(effect)
-        return f"{told}; {effect.n[alike].min()} seeds agree" if alike.any() else told
+        return f"{where}; {effect.n[alike].min()} seeds agree" if alike.any() else where
 
 
 def find(claim: Claim, subject: Subject, margins: Margins, *, primary: bool) -> Finding:

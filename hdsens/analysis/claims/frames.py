@@ -102,7 +102,7 @@ def window_frame(findings: Sequence[Finding]) -> pd.DataFrame:
 
 
 def _held(findings: Sequence[Finding], tasks: Sequence[str]) -> dict[str, Any]:
-    """Levels where every claim is there and supported on each of the tasks; their decades."""
+    """Levels of hypergrad_lr at which every claim is supported on each task, and their decades."""
     by_beta: dict[float, list[Finding]] = defaultdict(list)
     for found in findings:
         if found.task in tasks:

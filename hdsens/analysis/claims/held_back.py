@@ -17,25 +17,25 @@ from hdsens.analysis.measures.intervals import Interval
 
 
 def nothing_works(pair: Pair) -> Iterable[str]:
-    """As good as, or less sensitive than, a base that fails everywhere would be true and empty."""
+    """Hold back: the baseline works nowhere, so that beating it would say nothing."""
     if not pair.base_works:
         yield f"{pair.baseline} works at no nonzero lr on the pilot seeds"
 
 
 def not_run_at(arm: str, baseline: str, levels: Floats) -> Iterable[str]:
-    """The arm may be bad at the levels that it leaves out."""
+    """Hold back: the arm may be bad at the levels of lr that it was not run at."""
     if levels.size:
         yield f"{arm} was not run at lr = {numbers(levels)} of {baseline}"
 
 
 def without_result(seeds: NDArray[np.int64]) -> Iterable[str]:
-    """The missing cells can be run again."""
+    """Hold back: cells that the claim rests on have no result; they can be run again."""
     if seeds.size:
         yield f"a cell of seeds {numbers(seeds)} has no result"
 
 
 def few_alike(names: Sequence[str], effect: Interval) -> Iterable[str]:
-    """Seeds that agree make the interval a point, however few they are.
+    """Hold back: too few seeds agree, which makes the interval a point.
 
     That no seed of n differs leaves a share of 1 − 0.05^(1/n) that may (one-sided 95%): 78% for
     two, 26% for ten.

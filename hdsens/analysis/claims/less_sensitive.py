@@ -68,7 +68,7 @@ def ground(pair: Pair, decision: Decision, margins: Margins) -> Grounds:
 
 
 def no_range(levels: Floats) -> Iterable[str]:
-    """R is a mean over equally spaced levels; over others it says what the choice of them says."""
+    """Hold back: R is a mean over levels, and means little where they are not equally spaced."""
     if levels.size < 2:
         yield "one level of lr shows no sensitivity"
     elif np.isnan(levels_per_decade(levels)):
@@ -76,7 +76,7 @@ def no_range(levels: Floats) -> Iterable[str]:
 
 
 def best_elsewhere(pair: Pair) -> Iterable[str]:
-    """G compares each arm at its own best lr; the baseline may be better at the other's."""
+    """Hold back: the baseline was not run at the arm's best lr, where it may be better."""
     if not np.isnan(pair.arm_best_level) and pair.arm_best_level not in pair.base_levels:
         yield f"{pair.baseline} was not run at lr = {pair.arm_best_level:g}, the best of {pair.arm}"
 

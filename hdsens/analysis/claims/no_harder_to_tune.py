@@ -133,7 +133,7 @@ def ground(grids: Grids, decision: Decision, margins: Margins) -> Grounds:
 
 
 def few_choices(grid: ArmGrid, base: ArmGrid, most: int) -> Iterable[str]:
-    """With one level of its own factors an arm has nothing more to tune than its baseline."""
+    """Hold back: an arm whose own factors have one level has no more to tune than its baseline."""
     own = grid.points.loc[:, grid.points.notna().any() & base.points.isna().all()]
     if not own.empty and len(own.drop_duplicates()) == 1:
         yield f"{grid.arm} was run at one level of {', '.join(own.columns)}"

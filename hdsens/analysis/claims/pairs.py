@@ -190,7 +190,7 @@ def _level(setting: Setting, row: int | None) -> float:
 
 
 def _at_the_edge(base: Setting, best: float) -> Sequence[str]:
-    """A grid that ends before the baseline's optimum makes it look worse than it is."""
+    """Name a baseline whose best lr is at an end of its grid: it may look worse than it is."""
     for end, edge in (("lowest", base.levels.min()), ("highest", base.levels.max())):
         if base.levels.size > 1 and best == edge:
             return [
@@ -210,5 +210,5 @@ def _restrictions(setting: Setting, base: Setting, levels: Floats) -> Iterable[s
 
 
 def numbers(values: NDArray[np.generic]) -> str:
-    """List levels or seeds."""
+    """Levels or seeds as a list in words."""
     return ", ".join(f"{value:g}" for value in values)

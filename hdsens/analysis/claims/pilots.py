@@ -19,7 +19,7 @@ from hdsens.analysis.panel.panel import Bools, Panel, Runs
 
 @dataclass(frozen=True)
 class Reading:
-    """How the pilot seeds are read: what references rest on.
+    """One reading of the pilot seeds: the references that it gives.
 
     Attributes:
         best: (n_points,) L* of each point's family; NaN where none can be given.
@@ -31,18 +31,17 @@ class Reading:
 
 
 def plain_reading(panel: Panel) -> Reading:
-    """The protocol's: a pilot cell that diverged counts as L0."""
+    """The protocol's reading: a pilot cell that diverged counts as its untrained model, L0."""
     return Reading(_family_best(panel), panel)
 
 
 def lenient_reading(panel: Panel) -> Reading | None:
-    """A pilot cell that diverged where others of its point trained counts as the best of them.
+    """Sensitivity check: replace each diverged pilot cell by the best cell of its point.
 
-    The others are pilot cells, or at least half of the confirmatory cells.
-
-    For L* all arms are read so, for the choice of lr and of C3's levels the base arms alone. What
-    is supported by the protocol's reading and not by this one owes it to pilot cells that diverged.
-    None where no pilot cell did.
+    A cell is replaced where another pilot cell of its point completed, or at least half of the
+    confirmatory cells did. L* is read so from all arms; the best lr and C3's levels from the base
+    arms alone. A claim that the protocol's reading supports and this one does not is supported only
+    because pilot cells diverged. None where no cell is replaced.
     """
     pilot = panel.pilot
     most = _trained(panel.runs).sum(axis=1) >= np.maximum(panel.runs.used.sum(axis=1) / 2, 1)

@@ -21,7 +21,7 @@ SEEDS_ALLOWED = (10, 20, 30)
 
 
 def read_protocol(given: Any) -> Protocol | None:
-    """Take a Protocol, a mapping, or an object with the same attributes; None is none.
+    """A protocol from a Protocol, a mapping or an object with the same attributes; None gives None.
 
     Raises:
         InputError: a key that no protocol has, or a value that a study file could not have.
@@ -38,7 +38,7 @@ def read_protocol(given: Any) -> Protocol | None:
 
 
 def _plain(value: Any) -> Any:
-    """Dicts, lists, numbers and text instead of the models, namespaces or arrays around them."""
+    """Convert models, namespaces and arrays to dicts, lists, numbers and text."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if value is None or isinstance(value, str | bool | int | float):
@@ -72,13 +72,13 @@ def is_primary(pair: Pair, protocol: Protocol | None) -> bool:
 
 
 def _level(level: Any) -> Any:
-    """Levels are kept with 6 significant digits: 10**-3.5 is 0.000316228."""
+    """A level rounded as studies round theirs, to 6 significant digits: 10**-3.5 is 0.000316228."""
     is_number = isinstance(level, Real) and not isinstance(level, bool)
     return float(f"{level:.6g}") if is_number else level
 
 
 def deviations(cells: pd.DataFrame, pairs: Sequence[Pair], protocol: Protocol | None) -> list[str]:
-    """Departures from the protocol, by name; an empty list is what one wants."""
+    """Departures from the protocol in words; empty where the study kept to it."""
     return [
         *(_of_protocol(cells, pairs, protocol) if protocol else ["no protocol was frozen"]),
         *_of_seeds([pair for pair in pairs if is_primary(pair, protocol)] or pairs),
@@ -142,5 +142,5 @@ def _of_budget(cells: pd.DataFrame) -> Iterable[str]:
     for task, own in steps.groupby(cells["task"]):
         budgets = sorted(set(own.dropna()))
         if len(budgets) > 1:
-            told = ", ".join(f"{budget:.10g}" for budget in budgets)
-            yield f"task {task!r}: unequal budgets of {told} steps"
+            listed = ", ".join(f"{budget:.10g}" for budget in budgets)
+            yield f"task {task!r}: unequal budgets of {listed} steps"

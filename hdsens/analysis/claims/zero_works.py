@@ -74,7 +74,7 @@ def _tested(pair: Pair, n: int) -> str:
 
 
 def zero_fails(regret: float) -> Iterable[str]:
-    """To be as good as a bad baseline is not to work."""
+    """Hold back: mean regret at lr = 0 exceeds 0.5; to equal a bad baseline is not to work."""
     if regret > WORKS_BELOW:
         yield f"mean regret at lr = 0 is {regret:.2g}, above {WORKS_BELOW:g}"
 

@@ -60,8 +60,8 @@ def trajectory_table(cells: CellsLike, traces: pd.DataFrame) -> pd.DataFrame:
 
 def _by_cell(runs: Runs, traces: pd.DataFrame) -> dict[str, Floats]:
     """Measures of each cell's trace, each (n_cells,), NaN for a cell without one."""
-    known_as, told = texts(runs.cells, "cell_id"), texts(traces, "cell_id", kind="traces")
-    code = pd.Index(known_as).get_indexer(pd.Index(told))
+    of_cells, of_traces = texts(runs.cells, "cell_id"), texts(traces, "cell_id", kind="traces")
+    code = pd.Index(of_cells).get_indexer(pd.Index(of_traces))
     step, lr = (floats(traces, name, "traces") for name in ("step", "lr"))
     known = (code >= 0) & ~np.isnan(lr) & ~np.isnan(step)
     code, step, lr = code[known], step[known], lr[known]
@@ -70,7 +70,7 @@ def _by_cell(runs: Runs, traces: pd.DataFrame) -> dict[str, Floats]:
 
 
 def _measure(code: NDArray[np.int64], step: Floats, lr: Floats, n_cells: int) -> dict[str, Floats]:
-    """Rows sorted by cell, then step."""
+    """Measures of the traces of `n_cells` cells; rows are sorted by cell, then by step."""
     peak = np.lexsort((-step, np.abs(lr), code))  # last row of a cell: first of its highest steps
     away = lr != 0
     sign, sign_code = np.sign(lr[away]), code[away]
@@ -88,7 +88,7 @@ def _measure(code: NDArray[np.int64], step: Floats, lr: Floats, n_cells: int) ->
 
 
 def _last(code: NDArray[np.int64], values: Floats, n_cells: int) -> Floats:
-    """Value in the last row of each cell."""
+    """Value in the last row of each cell, (n_cells,); NaN for a cell without rows."""
     out = np.full(n_cells, np.nan)
     out[code] = values
     return out

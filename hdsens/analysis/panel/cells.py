@@ -1,4 +1,4 @@
-"""Cells looked over once: the value that all tables and the verdict are made of."""
+"""Cells that were checked once: the value that all tables and the verdict are made of."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def join_cells(results: Iterable[CellsLike]) -> pd.DataFrame:
 
 
 def _joined_facts(parts: Sequence[CheckedCells], overlap: int) -> Facts:
-    """What several results tell together; `overlap` of their cells are in more than one."""
+    """The facts of several results together, which share `overlap` cells."""
     facts = [part.facts for part in parts]
     numbers = [one.expected for one in facts if one.expected is not None]
     whole = numbers == [len(part.frame) for part in parts]
@@ -53,7 +53,9 @@ def _joined_facts(parts: Sequence[CheckedCells], overlap: int) -> Facts:
         expected=sum(numbers) - overlap if is_known else None,
         protocol_history=tuple(e for one in facts for e in one.protocol_history or ()) or None,
         trained_as=tuple(role for one in facts for role in one.trained_as or ()) or None,
-        task_settings={k: v for told in settings for k, v in told.items()} if settings else None,
+        task_settings={label: one for tasks in settings for label, one in tasks.items()}
+        if settings
+        else None,
     )
 
 

@@ -254,8 +254,8 @@ def column_names(shown: Heatmap) -> list[str]:
 
 def _factor_across(shown: Heatmap) -> str | None:
     """The factor whose levels the columns are, where they are of one arm and differ in one."""
-    told = {c.told for c in shown.columns if c.arm in shown.arms}
-    return next(iter(told))[0] if len(shown.arms) == 1 and {*map(len, told)} == {1} else None
+    named = {c.shown for c in shown.columns if c.arm in shown.arms}
+    return next(iter(named))[0] if len(shown.arms) == 1 and {*map(len, named)} == {1} else None
 
 
 def _axis_name(shown: Heatmap) -> str:

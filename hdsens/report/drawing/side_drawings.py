@@ -25,7 +25,7 @@ Draw = Callable[[Evidence, Family, Palette], Iterator[Drawing]]
 
 
 def side_drawings(evidence: Evidence, family: Family, palette: Palette) -> Iterator[Drawing]:
-    """All of them that the study has numbers for."""
+    """All side drawings of a family that the study has numbers for."""
     for draw in SIDES.values():
         yield from draw(evidence, family, palette)
 

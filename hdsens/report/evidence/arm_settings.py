@@ -1,4 +1,4 @@
-"""What a curve, a column or a row of a figure stands for: an arm at one point of its factors."""
+"""An arm at one point of its factors besides lr: a curve, column or row of a figure."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class ArmSetting:
     Attributes:
         side: of the arm in its family.
         levels: the arm's factors besides lr with their levels.
-        told: those of the factors that a name needs: hypergrad_lr, if the arm has it, and others
+        shown: the factors that the label shows: hypergrad_lr, if the arm has it, and others
             that the arm varies among what is shown.
     """
 
     arm: str
     side: Side
     levels: tuple[tuple[str, Any], ...] = ()
-    told: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """The told levels, empty where the arm's name says it all; hypergrad_lr stands bare."""
+        """The levels of the shown factors; hypergrad_lr stands without its name."""
         levels = dict(self.levels)
-        bare = {f: "" if f == "hypergrad_lr" else f"{f} " for f in self.told}
+        bare = {f: "" if f == "hypergrad_lr" else f"{f} " for f in self.shown}
         return " ".join(f"{word}{level(levels[f])}" for f, word in bare.items())
 
     @property
@@ -71,8 +71,8 @@ def settings_of_arm(
     """Each setting of one arm with its rows, by rising levels of its factors besides lr."""
     own = rows[rows["arm"] == arm]
     has = [f for f in factors if f != "lr" and own[f].notna().any()]
-    told = tuple(f for f in has if f == "hypergrad_lr" or len(own[f].unique()) > 1)
+    shown = tuple(f for f in has if f == "hypergrad_lr" or len(own[f].unique()) > 1)
     groups = [group for _, group in own.groupby(has, sort=True)] if has else [own]
     for group in groups if len(own) else ():
         first = group.iloc[0]
-        yield ArmSetting(arm, side, tuple((f, first[f]) for f in has), told), group
+        yield ArmSetting(arm, side, tuple((f, first[f]) for f in has), shown), group

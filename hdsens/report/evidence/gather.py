@@ -71,7 +71,7 @@ class Evidence:
         return self.tables[SENSITIVITY.name]
 
     def tested(self, family: Family) -> tuple[Mapping[str, Any], ...]:
-        """Those of the settings at which a claim on the family is tested, else the first."""
+        """The settings at which a claim on the family is tested; the first where none is."""
         return _tested(self.settings[family.name], self.judged, family)
 
     def judged_at(self, family: Family, setting: Mapping[str, Any]) -> Verdict | str:

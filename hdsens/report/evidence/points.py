@@ -1,4 +1,4 @@
-"""One row a point of the grid, as the analysis gives it, and the ways a report cuts it."""
+"""Rows of a table with one row a point of the grid: those of a family, of a setting, of a cell."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def point_of_cells(cells: pd.DataFrame, points: pd.DataFrame) -> pd.Series[int]:
 
 
 def _key(row: Iterable[Any]) -> tuple[Any, ...]:
-    """Levels that compare: null is None, and what is no number is text, as the analysis has it."""
+    """A row's levels as a key: None for null, text for what is no number, as in the analysis."""
     return tuple(
         None if pd.api.types.is_scalar(v) and pd.isna(v) else v if type(v) is float else str(v)
         for v in row

@@ -1,1 +1,1 @@
-"""Evidence and drawings -> one self-contained HTML page."""
+"""Evidence and drawings become one self-contained HTML page."""

@@ -35,7 +35,7 @@ class Line:
 
 
 def summary(views: Sequence[ResultView]) -> tuple[Line, ...]:
-    """A line a family; a study without a result has one that says so."""
+    """One line for each family; a study without a result has a line that says so."""
     return tuple(line for view in views for line in _lines(view))
 
 

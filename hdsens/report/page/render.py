@@ -1,4 +1,4 @@
-"""Results -> one HTML page that needs nothing beside itself."""
+"""Write results as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
         lines=summary(views) if len(views) > 1 else (),
         change=change_view(compare(against, results[0]), str(against.folder)) if against else None,
         css=_asset("page.css"),
-        js=_asset("closer.js"),
+        js=_asset("cell_curves.js"),
         library=packed_vega() if any(one.data for one in views) else "",
         version=__version__,
     )

@@ -14,7 +14,7 @@ MOST_LISTED = 4
 def run_rows(run: Mapping[str, Any], study: Study) -> tuple[tuple[str, str], ...]:
     """Names and values of a run's record in the order it was written, whatever its keys.
 
-    The study that it keeps is told where it is not `study`, which stands on the page.
+    The study in the record is left out where it equals `study`, which stands on the page.
     """
     known = {k: v for k, v in run.items() if v not in (None, {}, [])}
     if known.get("study") == study.model_dump(mode="json"):
@@ -44,7 +44,7 @@ def _arm(arm: Mapping[str, Any]) -> str:
 
 
 def _list(values: Sequence[Any]) -> str:
-    """A few values; of many the ends and how many."""
+    """A list of values in words: all of a few, of many the first and last and their number."""
     if len(values) <= MOST_LISTED:
         return join([plain(v) for v in values])
     return f"{plain(values[0])} to {plain(values[-1])} ({count(len(values), 'value')})"

@@ -1,4 +1,4 @@
-"""The verdict as the page says it: marks for each claim, and the numbers behind."""
+"""The verdict as a strip of marks: a row a claim, a column a setting, with the numbers behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "?"}
 
 @dataclass(frozen=True)
 class Mark:
-    """A finding: how it is drawn, and in words; `was`: the sign it had in earlier results."""
+    """A finding as a sign, with its evidence in words; `was`: its sign in earlier results."""
 
     sign: str
     verdict: str
@@ -98,11 +98,11 @@ def strip(found: Verdict, arm: str, at: str = "", *, whole: bool = True) -> Stri
 
 
 def _across(settings: Sequence[ArmSetting]) -> str:
-    """What the columns are: levels of hypergrad_lr, or settings; empty where there is one alone."""
-    told = {setting.told for setting in settings} - {()}
-    if not told:
+    """What the columns are levels of: hypergrad_lr, or settings; empty for a single column."""
+    shown = {setting.shown for setting in settings} - {()}
+    if not shown:
         return ""
-    return "hypergrad_lr" if told == {("hypergrad_lr",)} else "setting"
+    return "hypergrad_lr" if shown == {("hypergrad_lr",)} else "setting"
 
 
 def _marks(rows: pd.DataFrame, settings: Sequence[pd.DataFrame]) -> tuple[Mark | None, ...]:

@@ -16,7 +16,9 @@ MAX_ROWS = 400
 
 _CHECKS = "; ".join(f"{claim.name}: {claim.check}" for claim in CLAIMS if claim.check)
 FINDINGS = (
-    Column("side", "side", "side of the baseline's best lr on which the claim holds", "text"),
+    Column(
+        "side", "side", "side of the baseline's best lr on which the claim holds by itself", "text"
+    ),
     Column(
         "quantity",
         "what was measured",

@@ -19,7 +19,7 @@ from hdsens.report.drawing.palette import PAGE
 from hdsens.report.drawing.side_drawings import side_drawings
 from hdsens.report.evidence.gather import Evidence, gather
 from hdsens.report.evidence.points import METRICS, family_points
-from hdsens.report.page.closer import closer_data
+from hdsens.report.page.cell_curves import cell_curves
 from hdsens.report.page.downloads import Download, downloads
 from hdsens.report.page.pictures import Picture, pictures
 from hdsens.report.page.runs import run_rows
@@ -121,7 +121,7 @@ def view(results: Results, key: str, against: Results | None = None) -> ResultVi
         rules=rules(study.protocol) if isinstance(judged, Verdict) else (),
         restrictions=_restrictions(evidence) if evidence else (),
         runs=tuple(run_rows(run, study) for run in results.runs),
-        data=closer_data(results, evidence.points) if evidence else Markup(""),
+        data=cell_curves(results, evidence.points) if evidence else Markup(""),
         downloads=downloads(evidence) if evidence else (),
         study_json=json.dumps(study.model_dump(mode="json", exclude_defaults=True), indent=2),
         failures=_failures(cells),
@@ -130,7 +130,7 @@ def view(results: Results, key: str, against: Results | None = None) -> ResultVi
 
 
 def _restrictions(evidence: Evidence) -> tuple[str, ...]:
-    """What limits the numbers, each said once."""
+    """The restrictions of the tables and the verdict's departures, each once."""
     said = list(evidence.points.attrs["restrictions"])
     if isinstance(evidence.judged, Verdict):
         said += evidence.judged.deviations
@@ -232,7 +232,7 @@ def _failures(cells: CheckedCells) -> Table:
 
 
 def _mixed(cells: pd.DataFrame) -> tuple[str, ...]:
-    """Versions and devices, where cells differ in them."""
+    """Versions and devices of the cells, where they have several."""
     found = []
     for name in ("device", "torch_version", "hdsens_version"):
         values = sorted(cells[name].dropna().unique()) if name in cells else []

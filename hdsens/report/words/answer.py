@@ -53,7 +53,7 @@ def answer(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> Answer:
 
 
 def _alone(rows: pd.DataFrame, name: str) -> list[str]:
-    """An arm with nothing to compare it with: how wide its good lr are, and what is lost."""
+    """Sentences on an arm without a baseline: how wide its good lr are, and what it loses."""
     known = rows[rows["arm"] == name].dropna(subset="regret_mean")
     if not len(known):
         return [f"{name}: no seed has a result at every nonzero lr, so there is no answer."]
@@ -152,7 +152,7 @@ def _words(setting: Mapping[str, Any]) -> str:
 
 
 def _explored(arm: str, base: str, first: pd.DataFrame, noun: str) -> str:
-    """What the leading claim came to over the settings of an arm, which are called `noun`."""
+    """A sentence on the leading claim over all settings of an arm, which are called `noun`."""
     n = len(first)
     counts = {kind: int((first["verdict"] == kind).sum()) for kind in START}
     holds, fails = (LEADING.says(kind, base) for kind in ("supported", "refuted"))
@@ -216,7 +216,7 @@ def _losses(rows: pd.DataFrame, family: Family, judged: Verdict | str) -> list[s
 
 
 def _levels_meant(rows: pd.DataFrame) -> str:
-    """Which levels of lr the average is over: those that every arm of the family was run at."""
+    """The levels of lr that the average is over, in words."""
     n = int(rows["n_common"].max())
     if not rows["n_uncommon"].any():
         return "the lr tried"
@@ -256,7 +256,7 @@ def loss_words(row: Mapping[str, float] | pd.Series, column: str = "regret_mean"
 
 
 def how_sure(rows: pd.DataFrame) -> str:
-    """What the brackets are, and what few seeds mean for them.
+    """Say what the brackets are, and how few seeds widen them.
 
     `rows` are of `sensitivity_table`.
     """

@@ -17,7 +17,7 @@ Row = pd.Series
 
 
 def question(*studies: Study) -> str:
-    """What one or several studies ask."""
+    """The question that one or several studies ask."""
     found = (family for study in studies for family in families_of_study(study))
     compared = list(dict.fromkeys(family for family in found if family.compared))
     hd = {arm.name for study in studies for arm in study.arms if arm.is_hd}
@@ -33,7 +33,7 @@ def question(*studies: Study) -> str:
 
 
 def how_far(account: Accounting) -> str | None:
-    """What is missing, as a sentence; None when nothing is."""
+    """A sentence on the cells that are missing or failed; None where none are."""
     parts = []
     if account.missing:
         parts.append(f"{count(account.missing, 'cell')} of {account.expected:,} did not run yet")
@@ -67,7 +67,7 @@ def curve_text(rows: pd.DataFrame, family: Family) -> str:
 
 
 def idle_words(rows: pd.DataFrame, family: Family) -> str:
-    """That the base arm at lr = 0 does not train, where its loss there is the initial one."""
+    """Say that the base arm does not train at lr = 0, where its loss there is the initial one."""
     base = family.base
     at_zero = rows[(rows["arm"] == base) & (rows["lr"] == 0)].dropna(subset="loss_mean")
     if not len(at_zero) or not np.allclose(

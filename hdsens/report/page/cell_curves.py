@@ -22,7 +22,7 @@ NUMBERS = 40_000
 FEWEST, MOST = 8, 60
 
 
-def closer_data(results: Results, points: pd.DataFrame) -> Markup:
+def cell_curves(results: Results, points: pd.DataFrame) -> Markup:
     """JSON for a `<script>` element: the study, the points of the grid, and their curves.
 
     Up to `MAX_CELLS` cells there is a curve a cell; beyond, a curve a point, the median over its
