@@ -119,7 +119,7 @@ def test_text_from_users_stays_text() -> None:
 def test_tables_can_be_taken_along(partial: Results, partial_page: Page) -> None:
     links = [dict(link) for link in partial_page.links if "download" in dict(link)]
     files = {link["download"].removeprefix("bowls-"): link["href"] for link in links}
-    names = ["cells.csv", "regret.csv", "sensitivity.csv", "tunability.csv", "importance.csv"]
+    names = ["cells.csv", "sensitivity.csv", "regret.csv", "tunability.csv", "importance.csv"]
     assert [*files] == [*names, "steps_to_low.csv", "verdict.csv"]
     for name, expected in (("cells", partial.cells), ("regret", regret_table(partial.cells))):
         text = base64.b64decode(files[f"{name}.csv"].partition("base64,")[2]).decode()
