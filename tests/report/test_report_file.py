@@ -58,11 +58,13 @@ def test_colours_of_figures_are_the_page_s(partial_html: str) -> None:
     assert not re.search(r"#0(101|20[0-9a-f])[0-9a-f]{2}", partial_html)
 
 
+@pytest.mark.drawn
 def test_equal_results_give_equal_pages() -> None:
     first, second = (render([results(study(SGD, HD))]) for _ in range(2))
     assert first == second
 
 
+@pytest.mark.drawn
 def test_several_results_share_a_page_without_clashes() -> None:
     page = Page(render([results(study(SGD, HD, name="bowls")), results(study(SGD, HD))]))
     assert len(page.ids) == len(set(page.ids))
@@ -102,6 +104,7 @@ def test_results_that_cannot_be_joined_say_why() -> None:
     assert "verdict" not in Page(render(alone)).text  # nothing there to judge
 
 
+@pytest.mark.drawn
 def test_text_from_users_stays_text() -> None:
     evil = "<script>alert(1)</script> & $x_1$ '\""
     arms = {**SGD, "name": evil}, {**HD, "baseline": evil, "name": "b<b>$\\frac{$"}
@@ -261,6 +264,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("name", BROKEN)
 def test_any_results_give_a_page_that_says_so(name: str) -> None:
     declared, broken, sentence = BROKEN[name]
@@ -296,6 +300,7 @@ def test_figures_leave_no_global_state(partial_html: str) -> None:
     assert plt.get_fignums() == []
 
 
+@pytest.mark.drawn
 def test_a_study_without_hd_gets_no_words_of_it() -> None:
     page = Page(render([results(study(SGD, {**SGD, "name": "adam", "optimizer": "Adam"}))]))
     said = page.text.split("Take the numbers along")[0].split("*/")[-1]
