@@ -22,7 +22,8 @@ def has_overflowed(error: BaseException, again: Act, untrained: Act, *, is_first
     """Whether an error comes of divergence, such as a decomposition of NaN.
 
     An OverflowError of Python does, except in a cell's first step. Any other error does where the
-    act, done again, meets numbers that are not finite, and with untrained weights meets none.
+    act, done again, meets a kind of number (NaN, inf, -inf) that it does not meet with untrained
+    weights. So a mask of -inf is no sign of divergence, and does not hide one.
 
     Args:
         error: what the act raised.
@@ -34,13 +35,15 @@ def has_overflowed(error: BaseException, again: Act, untrained: Act, *, is_first
         return False
     if isinstance(error, OverflowError | FloatingPointError):
         return not is_first
-    return _meets_non_finite(again) and not _meets_non_finite(untrained)
+    return bool(_non_finite_in(again) - _non_finite_in(untrained))
 
 
-def _meets_non_finite(act: Act) -> bool:
-    with _Watch() as watch, suppress(*USER_ERRORS):
+def _non_finite_in(act: Act) -> set[str]:
+    """The kinds of non-finite numbers that an act comes upon."""
+    watch = _Watch()
+    with watch, suppress(*USER_ERRORS):
         act()
-    return bool(watch.found)
+    return watch.found
 
 
 class _Watch(TorchFunctionMode):
@@ -48,7 +51,7 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found = False
+        self.found: set[str] = set()
         self._blank: dict[int, Tensor] = {}  # kept, so that no other takes their place
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -59,19 +62,28 @@ class _Watch(TorchFunctionMode):
         else:
             writes = re.search("[^_]_$", name) or "out" in (kwargs or {})
             tensors = [t for t in _tensors(result) if writes or _place(t) not in self._blank]
-            self.found = self.found or any(map(_is_non_finite, tensors))
+            with suppress(RuntimeError, NotImplementedError):  # vmap's have no numbers to look at
+                self.found.update(*map(_non_finite_kinds, tensors))
         return result
 
 
 def _place(tensor: Tensor) -> int:
-    return 0 if tensor.is_sparse else tensor.untyped_storage().data_ptr()
+    """Where its numbers lie; 0 for what has no one place, such as sparse tensors and vmap's."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
 
 
 def _tensors(values: Any) -> Iterable[Tensor]:
     return (value for value in tree_leaves(values) if isinstance(value, Tensor))
 
 
-def _is_non_finite(tensor: Tensor) -> bool:
+def _non_finite_kinds(tensor: Tensor) -> set[str]:
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.is_sparse:
-        return False
-    return not bool(torch.isfinite(tensor.detach()).all())
+        return set()
+    tensor = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
+    if torch.isfinite(tensor).all():
+        return set()
+    kinds = {"nan": tensor.isnan(), "+inf": tensor.isposinf(), "-inf": tensor.isneginf()}
+    return {name for name, at in kinds.items() if at.any()}

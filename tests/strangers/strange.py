@@ -386,7 +386,9 @@ class NeedsFinite(nn.Module):
             blank.numpy()[:] = math.nan
             blank[:1].copy_(out.detach()[0, :1])
         largest = (out.abs().max() ** 2 * 1e30).detach()
-        if self.how == "linalg":
+        if self.how == "masked":
+            out = out + torch.full((4,), -math.inf).masked_fill(torch.ones(4, dtype=torch.bool), 0)
+        if self.how in ("linalg", "masked"):
             torch.linalg.cholesky(torch.eye(2) * (largest / largest))
         elif self.how == "int":
             int(largest)

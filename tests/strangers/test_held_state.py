@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 
 import numpy as np
 import pytest
@@ -148,3 +148,108 @@ def test_a_model_that_is_built_otherwise_does_not_take_the_state():
     told = changes_in(model, fresh)
     with pytest.raises(NotSerialisableError, match=r"has no place|does not come back"):
         put_back(nn.Linear(3, 3), told)
+
+
+class Keeping(nn.Module):
+    """Keeps one thing besides its layer."""
+
+    def __init__(self, kept):
+        super().__init__()
+        self.net, self.kept = nn.Linear(3, 3), kept
+
+
+def on_torchs_module():
+    model = nn.Sequential(nn.Linear(3, 3))
+    model.mean, model.source, model._calls = torch.zeros(3), np.random.default_rng(1), 0
+    return model
+
+
+def used_on_torchs_module(model):
+    model.mean.add_(1)
+    model.source.normal()
+    model._calls += 1
+    return float(model.mean.sum()), float(model.source.normal()), model._calls
+
+
+def on_a_parameter():
+    model, calls = nn.Sequential(nn.Linear(3, 1, bias=False)), 0
+    model[0].weight.average = 0.0
+
+    def hook(gradient):
+        nonlocal calls
+        calls += 1
+        return gradient * calls
+
+    model[0].weight.register_hook(hook)
+    return model
+
+
+def used_on_a_parameter(model):
+    weight = model[0].weight
+    weight.grad, weight.average = None, weight.average + 1.0
+    model(torch.ones(1, 3)).sum().backward()
+    return weight.average, weight.grad.tolist()
+
+
+def used_generators(model):
+    return [float(torch.rand((), generator=one)) for one in model.kept]
+
+
+def used_counts(model):
+    model.kept["a"]["x"] += 1
+    model.kept["b"]["y"] += 2
+    return model.kept["a"].most_common(), dict(model.kept["b"])
+
+
+@pytest.mark.parametrize(
+    ("build", "use"),
+    [
+        (on_torchs_module, used_on_torchs_module),
+        (on_a_parameter, used_on_a_parameter),
+        (lambda: Keeping([torch.Generator().manual_seed(i) for i in range(2)]), used_generators),
+        (lambda: Keeping({"a": Counter(), "b": defaultdict(int)}), used_counts),
+    ],
+    ids=["on torch's module", "on a parameter", "generators in a list", "counts in a dict"],
+)
+def test_what_hangs_where_one_does_not_look_first_goes_on_after_a_checkpoint(build, use):
+    model, resumed = build(), build()
+    fresh = held_state(model)
+    use(model)
+    put_back(resumed, json.loads(json.dumps(changes_in(model, fresh))))
+    assert use(model) == use(resumed)
+
+
+class DrawsMore(random.Random):
+    """Keeps its state in its base, and an attribute beside it."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.note = "mine"
+
+
+def test_what_a_class_adds_to_plain_data_is_never_lost_in_silence():
+    for kept, change in (
+        (np.ma.masked_array([1.0, 2.0], [True, False]), lambda m: m.kept.__setitem__(1, 5.0)),
+        (DrawsMore(1), lambda m: m.kept.random()),
+    ):
+        model = Keeping(kept)
+        fresh = held_state(model)
+        assert changes_in(model, fresh) == {}
+        change(model)
+        with pytest.raises(NotSerialisableError, match=r"model\.kept is no plain data"):
+            changes_in(model, fresh)
+
+
+def test_a_generator_of_the_system_and_a_variable_never_assigned_are_no_error():
+    with pytest.raises(NotSerialisableError):
+        changes_in(model := Keeping(random.SystemRandom()), held_state(model))
+    late: float
+
+    def hook(module, inputs, output):
+        return output * late
+
+    model = Keeping(None)
+    model.register_forward_hook(hook)
+    assert changes_in(model, held_state(model)) == {}
+    if model is None:
+        late = 1.0

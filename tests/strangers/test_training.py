@@ -80,7 +80,7 @@ def test_an_optimizer_with_modes_goes_on_from_a_checkpoint_bit_for_bit():
     assert resumed(study, "plain") == trained(study)
 
 
-@pytest.mark.parametrize("how", ["linalg", "int", "distribution", "sample", "check"])
+@pytest.mark.parametrize("how", ["linalg", "masked", "int", "distribution", "sample", "check"])
 def test_an_error_on_numbers_that_a_cell_made_infinite_is_divergence(how):
     task = {"model_settings": {"how": how}, "steps": 12}
     calm, wild = trained(declare("NeedsFinite", lr=[0.0, 1e9], task=task))

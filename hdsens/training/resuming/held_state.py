@@ -13,20 +13,35 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hdsens.training.resuming.plain_values import NotPlainError, decode, encode, restored
+from hdsens.training.resuming.plain_values import (
+    GENERATORS,
+    NotPlainError,
+    decode,
+    encode,
+    restored,
+)
 from hdsens.training.resuming.snapshots import NotSerialisableError
 
 _FIXED = (type, ModuleType, BuiltinFunctionType, PurePath, Enum, torch.dtype, torch.device)
 _OF_MODULES = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_DEPTH = 8
+_HOOKS_OF_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+_DEEPEST = 60  # dots in a path; what lies deeper is not looked into, and no plain data
 _OPAQUE = {"opaque": True}
+_EMPTY = CellType()
 
 State = dict[str, Any]
 """JSON values by the path to each, such as ``model.net.count``."""
@@ -123,24 +138,36 @@ class _Walk:
             at = f"{path}.{name}" if name else path
             own = {k: v for k, v in vars(module).items() if k not in _OF_MODULES}
             if type(module).__module__.startswith(("torch.", "hdsens.")):
-                own = {k: v for k, v in own.items() if _is_counter(k, v)}
+                own = {k: v for k, v in own.items() if _may_be_own(k, v)}
             self.owners[at] = vars(module)
             for key, value in own.items():
                 self._value(value, f"{at}.{key}", functools.partial(_put, vars(module), key))
             for kind in _HOOKS:
                 for i, hook in enumerate(getattr(module, kind).values()):
                     self._value(hook, f"{at}.{kind}.{i}", None)
-            if not registered:
-                for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if not registered:
                     self._value(tensor, f"{at}.{key}", None)
+                if tensor is not None:
+                    self._beside(tensor, f"{at}.{key}")
+
+    def _beside(self, tensor: Tensor, path: str) -> None:
+        """What a person hangs on a parameter or buffer: attributes and hooks."""
+        self.owners[path] = vars(tensor)
+        for key, value in vars(tensor).items():
+            self._value(value, f"{path}.{key}", functools.partial(_put, vars(tensor), key))
+        for kind in _HOOKS_OF_TENSORS:
+            for i, hook in enumerate((getattr(tensor, kind, None) or {}).values()):
+                self._value(hook, f"{path}.{kind}.{i}", None)
 
     def _value(self, value: Any, path: str, put: Put | None) -> None:
-        if isinstance(value, _FIXED) or path.count(".") > 3 * _DEPTH:
+        if isinstance(value, _FIXED):
             return
-        parts = list(_parts(value))
-        if not parts and not isinstance(value, FunctionType | MethodType | nn.Module):
+        too_deep = path.count(".") > _DEEPEST
+        parts = [] if too_deep else list(_parts(value))
+        if too_deep or not (parts or isinstance(value, FunctionType | MethodType | nn.Module)):
             self.places[path] = (value, put)
-        if id(value) in self._seen or not (parts or isinstance(value, nn.Module)):
+        if id(value) in self._seen or too_deep or not (parts or isinstance(value, nn.Module)):
             return
         self._seen.add(id(value))
         if isinstance(value, nn.Module):
@@ -152,18 +179,18 @@ class _Walk:
             self._value(part, f"{path}.{key}", put_part)
 
 
-def _is_counter(name: str, value: Any) -> bool:
+def _may_be_own(name: str, value: Any) -> bool:
     """Whether an attribute of a torch module may be a person's own, such as a counter."""
-    return not name.startswith("_") and isinstance(
-        value, int | float | list | dict | torch.Generator
-    )
+    if isinstance(value, (int, float, *GENERATORS)):
+        return True
+    of_torch = type(value).__module__.startswith(("torch", "hdsens", "builtins", "weakref"))
+    return not name.startswith("_") and (not of_torch or _is_plain(value) or _has_items(value))
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any, Put | None]]:
     """Yield what is inside a value that is no plain data; nothing for opaque objects."""
     if isinstance(value, FunctionType):
-        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            yield name, cell.cell_contents, functools.partial(setattr, cell, "cell_contents")
+        yield from _variables(value)
         for i, default in enumerate(value.__defaults__ or ()):
             yield f"default{i}", default, None
         yield from _items(vars(value))
@@ -176,14 +203,37 @@ def _parts(value: Any) -> Iterator[tuple[str, Any, Put | None]]:
             yield f"argument{i}", argument, None
     elif _is_plain(value):
         return
-    elif isinstance(value, dict):
-        yield from _items(value)
-    elif isinstance(value, list | tuple):
-        for i, part in enumerate(value):
-            put = functools.partial(_put, value, i) if isinstance(value, list) else None
-            yield str(i), part, put
-    elif type(value).__module__ not in ("builtins", "logging", "_thread", "io"):
+    elif _has_items(value):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            put = None if isinstance(value, tuple) else functools.partial(_put, value, key)
+            yield str(key), part, put
         yield from _items(getattr(value, "__dict__", {}))
+    elif hasattr(value, "__wrapped__"):  # such as a cache around a function
+        yield "wrapped", value.__wrapped__, None
+    elif type(value).__module__ not in ("builtins", "logging", "_thread", "io"):
+        yield from _items(value.__dict__ if _is_all_in_its_dict(value) else {})
+
+
+def _variables(function: FunctionType) -> Iterator[tuple[str, Any, Put | None]]:
+    """Yield the variables that a function has from around it, but for those never assigned."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if cell != _EMPTY:
+            yield name, cell.cell_contents, functools.partial(setattr, cell, "cell_contents")
+
+
+def _has_items(value: Any) -> bool:
+    return isinstance(value, dict | list | tuple)
+
+
+def _is_all_in_its_dict(value: Any) -> bool:
+    """Whether an object is its attributes: no slots, and nothing that a base in C keeps inside."""
+    kind = type(value)
+    bare = kind.__basicsize__ <= _Bare.__basicsize__ and not kind.__itemsize__
+    return hasattr(value, "__dict__") and (bare or kind is SimpleNamespace)
+
+
+class _Bare:
+    """An object of Python's with no attributes."""
 
 
 def _items(mapping: dict[Any, Any]) -> Iterator[tuple[str, Any, Put | None]]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import math
 import random
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _SEQUENCES = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
-_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, Counter)}
+_FACTORIES = {kind.__name__: kind for kind in (int, float, str, list, dict, set)}
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 
 class NotPlainError(Exception):
@@ -32,28 +34,39 @@ class GeneratorState:
 def encode(value: Any, names: Mapping[int, str]) -> Any:
     """JSON values for plain data; tensors that have a name, by their id, stand under it.
 
+    Plain are exactly these types, since what a class of one's own adds would be lost. A generator
+    is plain by itself, and not in a container: that must hold it still, whatever it held.
+
     Raises:
         NotPlainError: it is something else.
     """
+    if type(value) in GENERATORS:
+        return {"generator": _encode(_state_of(value), names)}
+    return _encode(value, names)
+
+
+def _encode(value: Any, names: Mapping[int, str]) -> Any:
     if value is None or type(value) in (bool, int, str):
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {"float": str(value)}
-    if type(value).__name__ in _SEQUENCES and type(value) in _SEQUENCES.values():
+    if type(value) in _SEQUENCES.values():
         return {type(value).__name__: _all(value, names)}
-    if isinstance(value, deque):
+    if type(value) is deque:
         return {"deque": _all(value, names), "most": value.maxlen}
-    if isinstance(value, dict):
-        return {"dict": [[encode(k, names), encode(v, names)] for k, v in value.items()]}
-    if isinstance(value, Tensor):
+    if type(value) in _MAPPINGS.values():
+        items = [[_encode(k, names), _encode(v, names)] for k, v in value.items()]
+        return {type(value).__name__: items}
+    if type(value) is defaultdict and value.default_factory in _FACTORIES.values():
+        items = [[_encode(k, names), _encode(v, names)] for k, v in value.items()]
+        return {"defaultdict": items, "of": getattr(value.default_factory, "__name__", "")}
+    if id(value) in names or type(value) in (Tensor, nn.Parameter):
         return {"weight": names[id(value)]} if id(value) in names else _encode_tensor(value)
-    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+    if (type(value) is np.ndarray or isinstance(value, np.generic)) and not value.dtype.hasobject:
         return {"array": [value.dtype.str, list(value.shape), _text(value.tobytes())],
                 "scalar": isinstance(value, np.generic)}  # fmt: skip
-    if isinstance(value, bytes | complex):
+    if type(value) in (bytes, complex):
         return {"bytes": _text(value)} if isinstance(value, bytes) else {"complex": repr(value)}
-    if isinstance(value, _GENERATORS):
-        return {"generator": encode(_state_of(value), names)}
     raise NotPlainError(type(value).__name__)
 
 
@@ -66,8 +79,10 @@ def decode(told: Any) -> Any:
         return _SEQUENCES[kind](map(decode, content))
     if kind == "deque":
         return deque(map(decode, content), told["most"])
-    if kind == "dict":
-        return {decode(k): decode(v) for k, v in content}
+    if kind in _MAPPINGS:
+        return _MAPPINGS[kind]({decode(k): decode(v) for k, v in content})
+    if kind == "defaultdict":
+        return defaultdict(_FACTORIES[told["of"]], {decode(k): decode(v) for k, v in content})
     if kind == "tensor":
         dtype, shape, text = content
         if not text:  # torch.frombuffer takes no empty buffer
@@ -112,7 +127,7 @@ def restored(present: Any, new: Any) -> Any:
 
 
 def _all(values: Any, names: Mapping[int, str]) -> list[Any]:
-    told = [encode(value, names) for value in values]
+    told = [_encode(value, names) for value in values]
     return sorted(told, key=repr) if isinstance(values, set | frozenset) else told
 
 
