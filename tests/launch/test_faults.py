@@ -83,11 +83,11 @@ def test_a_disk_that_comes_back_loses_nothing(small, tmp_path, monkeypatch):
     monkeypatch.setattr(work, "PAUSES_S", (0.0, 0.0))
     failed = []
 
-    def append(self, study, pack, append=Store.append):
+    def append(self, study, pack, source=None, append=Store.append):
         if len(failed) < 2:
             failed.append(pack)
             raise OSError(28, "No space left on device")
-        append(self, study, pack)
+        append(self, study, pack, source)
 
     monkeypatch.setattr(Store, "append", append)
     assert train(small, tmp_path, pack_size=100, path="plain").status.whole
