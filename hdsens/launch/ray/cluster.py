@@ -20,11 +20,13 @@ from hdsens.launch.ray.address import no_answer
 from hdsens.launch.ray.quiet import without_rays_words
 from hdsens.launch.resources import Resources
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.25
+"""Three looks are over before Ray says that actors died and Tune starts others: at its first write
+to an object store that is gone, Ray would end this process without a word."""
 MISSES = 3
 """Looks in a row without an answer after which a cluster is gone."""
-GRACE_S = 5.0
-"""For the main thread to notice it too."""
+GRACE_S = 2.0
+"""For the main thread to notice it too, before Ray ends this process without a word."""
 
 
 @contextmanager
