@@ -32,7 +32,8 @@ def provenance(executor: str, resources: Resources, study: Study) -> dict[str, A
     """
     now = datetime.now(UTC)
     return {
-        "run_id": f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
+        # Records are read in the order of their names; two short runs may share a second.
+        "run_id": f"{now:%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex[:8]}",
         "started_at": now.isoformat(timespec="milliseconds"),
         "hdsens_version": hdsens.__version__,
         "git": _git_state(),

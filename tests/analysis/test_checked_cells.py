@@ -128,7 +128,7 @@ def test_a_frame_carries_its_facts_and_hands_them_back() -> None:
 
 def test_what_is_no_frame_or_carries_what_nobody_wrote_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"must be results or a frame \(got 'str'\)"):
-        regret_table("results/quickstart")  # type: ignore[arg-type]
+        regret_table("results/quickstart")
     cells = frame([cell("sgd", 0.1, 0, 1.0)])
     cells.attrs["trained_as"] = [{"seed": 0}]
     with pytest.raises(InputError) as caught:

@@ -19,8 +19,6 @@ from hdsens.store import Store
 from hdsens.study.cells import expand
 from hdsens.training.check import check_study, examples_to_train
 
-ROOT = Path(__file__).parents[2]
-
 
 def one_useful_line(message):
     assert message.isprintable()
