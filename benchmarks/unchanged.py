@@ -123,8 +123,7 @@ def _tables(out: Path) -> Iterator[tuple[str, Any]]:
         )
     }
     made["steps"] = lambda: analysis.steps_to_target_table(cells, "low")
-    made["cross_task"] = lambda: analysis.cross_task_table(cells)
-    made["trajectory"] = lambda: analysis.trajectory_table(read_traces(out), cells)
+    made["trajectory"] = lambda: analysis.trajectory_table(cells, read_traces(out))
     for name, make in made.items():
         yield name, make()
     from hdsens import Study

@@ -115,28 +115,13 @@ class _DataSet:
         return CropAndFlip(padding=4, fill=tuple(black.ravel().tolist()))
 
 
-def _read_digits() -> sources.RawData:
-    """scikit-learn's digits; the test split is every fifth image in order of class."""
-    from sklearn.datasets import load_digits  # slow to import, and only this set needs it
-
-    digits = load_digits()
-    images = digits.images.astype(np.uint8)[:, None]
-    by_class = np.argsort(digits.target, kind="stable")
-    is_test = np.zeros(len(images), bool)
-    is_test[by_class[::5]] = True
-    train = ~is_test
-    return sources.RawData(
-        images[train], digits.target[train], images[is_test], digits.target[is_test]
-    )
-
-
 _AUGMENT = {"augment": Setting(False, FLAG_RULE, is_flag)}
 
 # Mean and std of digits are those of its training split; of MNIST the paper's; of CIFAR-10 the
 # ones in the paper's released code (ImageNet's).
 _DATA_SETS: Mapping[str, _DataSet] = {
     "digits": _DataSet(
-        _read_digits, 1437, 360, (1, 8, 8), mean=(0.3058,), std=(0.3762,), scale=16.0
+        sources.read_digits, 1437, 360, (1, 8, 8), mean=(0.3058,), std=(0.3762,), scale=16.0
     ),
     "mnist": _DataSet(
         functools.partial(sources.read_idx_set, sources.MNIST),

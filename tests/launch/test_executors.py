@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import contextmanager
 
 import pytest
@@ -14,6 +16,7 @@ from hdsens.launch.executor import Means
 from hdsens.launch.interrupts import Interrupts
 from hdsens.launch.opening import EXECUTORS, open_executor
 from hdsens.launch.ray.deaths import after_death
+from hdsens.launch.ray.feed import Order, Submission
 from hdsens.store import Store
 from hdsens.study.cells import expand, make_cell
 from hdsens.study.packs import halves, make_pack, pack_cells
@@ -117,7 +120,9 @@ def test_a_pack_that_fails_or_that_a_rival_committed_is_finished_too(small, tmp_
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_workers_stay_while_the_executor_is_open(small, tmp_path):
+def test_workers_stay_while_the_executor_is_open_and_one_that_dies_idle_costs_one_try(
+    small, tmp_path
+):
     small["task"] |= {
         "model": "models_for_tests:names_its_worker",
         "model_settings": {"folder": str(tmp_path)},
@@ -136,6 +141,10 @@ def test_workers_stay_while_the_executor_is_open(small, tmp_path):
                 executor.submit(next(packs))
             assert len(list(executor.finished())) == 2
         assert len(workers()) == 2
+        os.kill(int(workers().pop()), signal.SIGKILL)
+        for _ in range(2):
+            executor.submit(next(packs))
+        assert [done.ended for done in executor.finished()] == [{"completed": 1}] * 2
 
 
 def test_a_searchs_cell_that_kills_its_workers_is_failed_under_the_searchs_name(small, tmp_path):
@@ -145,7 +154,10 @@ def test_a_searchs_cell_that_kills_its_workers_is_failed_under_the_searchs_name(
     store.begin(study, examples_to_train(study.task))
     with Interrupts() as interrupts:
         means = Means(study, store, Resources("cpu"), Safeguards(), interrupts)
-        assert after_death(means, pack, RuntimeError("killed"), alone=True).failed == 1
+        order = Order(pack, Submission(pack, {pack.pack_id}), alone=True)
+        (again,) = after_death(means, order, RuntimeError("killed")).orders
+        assert (again.pack, again.alone, again.deaths) == (pack, True, 1)
+        assert after_death(means, again, RuntimeError("killed")).failed == 1
     (row,) = read_cells(tmp_path, all=True).to_dict("records")
     assert (row["outcome"], row["source"]) == ("failed", "tpe")
     assert [half.source for half in halves(make_pack([cell, cell], source="tpe"))] == ["tpe"] * 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
 from hdsens.launch.executor import Means
+from hdsens.launch.ray.feed import Order
 from hdsens.launch.ray.memory_kills import is_memory_kill
 from hdsens.records import PackRecord, failure
 from hdsens.store import Store
@@ -16,42 +17,42 @@ from hdsens.study.packs import Pack, halves
 
 @dataclass(frozen=True)
 class Sequel:
-    """What happens next to the cells of a pack that Tune gave up.
+    """What happens next to the cells of a pack whose worker died.
 
     Attributes:
-        packs: to train now.
-        alone: whether nothing may train beside them.
-        failed: cells that are failed, and written so.
+        orders: to train now.
+        failed: how many cells are failed, and written so.
     """
 
-    packs: tuple[Pack, ...] = ()
-    alone: bool = False
+    orders: tuple[Order, ...] = ()
     failed: int = 0
 
 
-def after_death(means: Means, pack: Pack, error: BaseException, *, alone: bool) -> Sequel:
-    """Halve a pack that killed its workers, in the plan too.
+def after_death(means: Means, order: Order, error: BaseException) -> Sequel:
+    """Try a pack again; after its last try halve it, in the plan too.
 
-    A single cell that did, and whatever raised in our own code, is failed with the reason. One that
-    was killed for memory beside others is only to train again, alone: Ray kills the youngest
-    worker, which need not be the one that grew.
+    A single cell that killed its workers, and whatever raised in our own code, is failed with the
+    reason. One that was killed for memory beside others is only to train again, alone: Ray kills
+    the youngest worker, which need not be the one that grew.
 
     Args:
         means: with the store that has the plan and takes failed cells.
-        pack: that Tune gave up.
-        error: of its last worker.
-        alone: whether nothing trained beside it.
+        order: whose worker died.
+        error: of that worker.
     """
     study, store, memory = means.study, means.store, is_memory_kill(error)
+    pack, submission, alone = order.pack, order.submission, order.alone
+    if order.deaths + 1 < means.safeguards.max_failures:
+        return Sequel((replace(order, deaths=order.deaths + 1),))
     if _raised(error):
         reason = getattr(error, "cause", None) or error
         return Sequel(failed=_write_failed(study, store, pack, reason))
     if len(pack.cells) > 1:
         parts = halves(pack)
         store.replan(parts)
-        return Sequel(parts, alone=alone or memory)
+        return Sequel(tuple(Order(part, submission, alone or memory) for part in parts))
     if memory and not alone:
-        return Sequel((pack,), alone=True)
+        return Sequel((Order(pack, submission, alone=True),))
     reason = (_MEMORY if memory else _DEATH).format(means.safeguards.max_failures)
     return Sequel(failed=_write_failed(study, store, pack, reason))
 

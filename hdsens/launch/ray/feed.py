@@ -40,11 +40,13 @@ class Order:
         pack: the submitted one or a part of it.
         submission: that it belongs to.
         alone: whether no other pack may train beside it.
+        deaths: workers that died on it before.
     """
 
     pack: Pack
     submission: Submission
     alone: bool = False
+    deaths: int = 0
 
 
 class StoppedTuningError(RuntimeError):

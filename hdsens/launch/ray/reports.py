@@ -22,10 +22,9 @@ class Report:
 
     Attributes:
         order: what it trains.
-        ended: cells of its pack that have ended, by outcome; fewer than before where it begins
-            again on another worker.
+        ended: cells of its pack that have ended, by outcome.
         over: whether it is the trial's last one.
-        error: of its last worker, where Tune gave the trial up.
+        error: of its worker, where that died.
         stopped: why its worker could not write to the store.
     """
 
@@ -77,16 +76,10 @@ class Reporter(tune.Callback):
         order, over = self._feed.order(trial.trial_id), bool(result["done"])
         self._reports.put(Report(order, result["ended"], over, stopped=result.get("stopped")))
 
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Report that the trial's worker died, and that it begins again."""
-        self._reports.put(Report(self._feed.order(trial.trial_id)))
-
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Report that Tune gives the trial up; its result grid does not name each such trial."""
+        """Report that the trial's worker died; Tune's result grid does not name each such trial."""
         order = self._feed.order(trial.trial_id)
         self._reports.put(Report(order, over=True, error=_error_of(trial)))
 

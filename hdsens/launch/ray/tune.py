@@ -170,7 +170,7 @@ class RayExecutor(Executor):
             raise report.error or RuntimeError("Tune ended before its last trial")
 
     def _take(self, report: Report) -> None:
-        """Count a report's cells. Where Tune gave the pack up, queue what follows (`after_death`).
+        """Count a report's cells. Where its worker died, queue what follows (`after_death`).
 
         Raises:
             StoppedError: its worker could not write to the store.
@@ -185,11 +185,11 @@ class RayExecutor(Executor):
             self._over.add(order)
             submission.open_parts.remove(order.pack.pack_id)
         if report.error is not None:
-            sequel = after_death(self._means, order.pack, report.error, alone=order.alone)
+            sequel = after_death(self._means, order, report.error)
             ended["failed"] += sequel.failed
-            for part in sequel.packs:
-                submission.open_parts.add(part.pack_id)
-                self._feed.put(Order(part, submission, sequel.alone))
+            for next_order in sequel.orders:
+                submission.open_parts.add(next_order.pack.pack_id)
+                self._feed.put(next_order)
         for counts in (self._ended, submission.ended):
             counts.update(ended)
             counts.subtract(self._reported.get(order, ()))
@@ -233,7 +233,9 @@ class RayExecutor(Executor):
                 callbacks=[Reporter(self._feed, self._watch, self._reports)],
                 # The store is the checkpoint; Tune would ask a class for one of its own.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=means.safeguards.max_failures - 1),
+                # Each try is a trial of its own: where a worker dies that was to be used again,
+                # Tune counts two deaths for the one, and gives the trial up before its last try.
+                failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
             ),
         )
