@@ -36,20 +36,6 @@ def tires(input_shape, n_classes, marker=None):
     return nn.Sequential(_Tires(marker), *linear(input_shape, n_classes))
 
 
-def kills_its_worker_once(input_shape, n_classes, marker):
-    """Die by SIGKILL, as out of memory does, the first time; be well afterwards."""
-    try:
-        Path(marker).touch(exist_ok=False)
-        os.kill(os.getpid(), signal.SIGKILL)
-    except FileExistsError:
-        pass
-    return linear(input_shape, n_classes)
-
-
-def kills_its_worker(input_shape, n_classes):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 class _Counts(nn.Module):
     """Pass on what comes, and leave a byte in a file."""
 

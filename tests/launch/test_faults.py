@@ -113,6 +113,7 @@ def test_a_folder_that_is_read_only_ends_with_one_line(small, tmp_path, mount):
 
 def test_a_folder_that_is_moved_away_stops_the_run_and_goes_on_where_it_is(small, tmp_path):
     small["task"]["model"] = "models_for_tests:waits"
+    small["seeds"] = 1
     write_toml(copy.deepcopy(small), tmp_path / "small.toml")
     run = start(tmp_path, "--executor", "inline")
     wait_for(lambda: cells_parts(tmp_path), run)
@@ -125,7 +126,7 @@ def test_a_folder_that_is_moved_away_stops_the_run_and_goes_on_where_it_is(small
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
     before = read_cells(tmp_path / "moved").set_index("cell_id")["finished_at"]
-    assert 0 < len(before) < 18
+    assert 0 < len(before) < 9
     assert train(small, tmp_path / "moved").status.whole
     after = read_cells(tmp_path / "moved").set_index("cell_id")["finished_at"]
     assert after[before.index].equals(before)

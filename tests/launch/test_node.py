@@ -6,6 +6,7 @@ import copy
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from forked import environment
 from test_faults import cells_parts, children, start
 from test_inline import train
-from test_ray import _free_port, write_toml
+from test_ray import write_toml
 from test_resume import wait_for
 
 from hdsens import read_cells, read_traces
@@ -51,6 +52,12 @@ def join(tmp_path):
         node.communicate()
 
 
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 def raylet(node):
     (pid,) = [p for p, command in children(node.pid) if Path(command).name == "raylet"]
     return pid
@@ -62,7 +69,8 @@ def trains(node):
 
 @pytest.mark.ray
 def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
-    port = _free_port()
+    """Of a running cluster that wants a token, which must not be in the results."""
+    port = free_port()
     join("--head", f"--port={port}", "--include-dashboard=false")
     other = join(f"--address=127.0.0.1:{port}")
     small["seeds"] = 3
@@ -84,6 +92,9 @@ def test_a_node_that_goes_loses_no_cell_and_doubles_none(small, tmp_path, join):
     assert len(rows) <= 27 + 3
     values = rows[["cell_id", "outcome", "train_loss", "valid_loss", "lr_final"]]
     assert len(values.drop_duplicates()) == rows["cell_id"].nunique() == 27
+    token = (tmp_path / "token").read_bytes()
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not any(token in path.read_bytes() for path in written)
     small["task"]["model"] = "logreg"
     train(small, tmp_path / "alone", pack_size=3, path="plain")
     cells, alone = read_cells(tmp_path / "out"), read_cells(tmp_path / "alone")

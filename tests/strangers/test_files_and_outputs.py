@@ -82,7 +82,7 @@ def test_files_called_like_modules_of_others_take_nobodys_place_here_and_in_work
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong file')")
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "mine.toml").write_text(MINE)
-    ran = hdsens("run", "mine.toml", "--executor", "ray", cwd=tmp_path)
+    ran = hdsens("run", "mine.toml", "--executor", "ray", "--path", "plain", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr.decode()[-2000:]
     assert "2 completed" in ran.stdout.decode()
 
