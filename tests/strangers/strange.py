@@ -59,6 +59,17 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 4))
 
 
+class Sine(nn.Module):
+    """Its outputs are bounded in the first layer's weights, and their gradients are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x).sin())
+
+
 class Spectral(nn.Module):
     """Weights and a buffer in the frequency domain are complex numbers."""
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from strange import cells_of, declare
 
+from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.job import Job, evaluate
@@ -171,3 +172,14 @@ def test_memory_that_nobody_has_written_to_is_no_divergence():
     task = {"model_settings": {"how": "bug", "blank": True}, "steps": 12}
     calm, wild = trained(declare("NeedsFinite", lr=[0.0, 30.0], task=task))
     assert (calm.outcome, wild.outcome) == ("completed", "failed")
+
+
+def test_an_lr_at_which_torchs_product_overflows_is_trained_as_torch_does():
+    study = declare("Sine", optimizer="Adam", lr=[1e25, 0.1])
+    packs = choose_packs(study, cells_of(study), "cpu", 1, None, "fused")
+    assert [(pack.cells[0].factors["lr"], pack.path) for pack in packs] == [
+        (1e25, "plain"), (0.1, "fused")
+    ]  # fmt: skip
+    (record,) = PackTraining(study, packs[0].cells, "cpu", 1, "plain")
+    (other,) = PackTraining(study, packs[0].cells, "cpu", 1, "fused")
+    assert (record.outcome, other.outcome) == ("diverged", "completed")

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from hdsens.training.fused.update_rules import UpdateRule
 
+LARGEST_LR = 1e12
+"""With a larger one a first moment of 1e26, which float32 holds, gives a product that it does not."""
+
 
 @final
 class AdamRule(UpdateRule):
@@ -31,6 +34,14 @@ class AdamRule(UpdateRule):
         self.eps = self._exact([s["eps"] for s in settings])
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
+
+    @classmethod
+    def knows(cls, argument: str, value: Any) -> bool:
+        """As for any rule, and no lr so large that the order of two operations decides.
+
+        torch multiplies lr by the first moment before it divides, which may overflow.
+        """
+        return super().knows(argument, value) and (argument != "lr" or value <= LARGEST_LR)
 
     def _advance(self, g: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """With r = √(1 − β₂ᵗ), u_t is m_t / (√v_t + ε r) but for the factor r / (1 − β₁ᵗ)."""
