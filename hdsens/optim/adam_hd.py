@@ -12,9 +12,9 @@ from hdsens.optim._torch_private import bookkeeping, require_fused_kernel
 from hdsens.optim.adam_update import bias_corrections, descend, descend_fused
 from hdsens.optim.checks import check_moments, refuse_capture
 from hdsens.optim.hypergradient import HypergradientOptimizer
+from hdsens.optim.joined import Joined
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
 from hdsens.optim.packing import Member, Run, allocate, pieces, runs
-from hdsens.optim.plan import Plan
 from hdsens.optim.reductions import Sums, descent_gradient, products, scaled, total, widened
 from hdsens.optim.workspace import room
 
@@ -102,17 +102,17 @@ class AdamHD(HypergradientOptimizer):
         refuse_capture(type(self).__name__, params)
         group = self.param_groups[index]
         settings = _settings(group)
-        plan = self._plan(index, settings, params)
+        joined = self._joined(index, settings, params)
         parts = [
-            _advance(settings, run.kind.still, *_vectors(group, settings, plan, run))
+            _advance(settings, run.kind.still, *_vectors(group, settings, joined, run))
             if settings.advances(run.kind.still)
             else ()
-            for run in plan.runs
+            for run in joined.runs
         ]
-        _finish(group, settings, plan, parts)
+        _finish(group, settings, joined, parts)
 
     @bookkeeping
-    def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
+    def _joined(self, index: int, settings: _Settings, params: list[Tensor]) -> Joined:
         def split() -> list[Run]:
             for param in params if settings.fused else []:
                 require_fused_kernel(param)
@@ -120,7 +120,7 @@ class AdamHD(HypergradientOptimizer):
             _start(members, settings.names)
             return list(runs(members, settings.names, settings.singly))
 
-        return self._planned(index, params, (settings.names, settings.singly), split)
+        return self._kept_or_new(index, params, (settings.names, settings.singly), split)
 
 
 class _Kind(NamedTuple):
@@ -193,14 +193,14 @@ def _start(members: list[Member], names: tuple[str, ...]) -> None:
 
 @bookkeeping
 def _vectors(
-    group: dict[str, Any], settings: _Settings, plan: Plan, run: Run
+    group: dict[str, Any], settings: _Settings, joined: Joined, run: Run
 ) -> tuple[Tensor, ...]:
     """A number, then gradient, parameters and moments of a run.
 
     u_{t-1} = m̂ / (√v̂ + ε) is m / (√v + the number), times `_scale`.
     """
-    gradient = plan.gradient(run)
-    param = plan.params_of(run) if settings.weight_decay != 0 else gradient
+    gradient = joined.gradient(run)
+    param = joined.params_of(run) if settings.weight_decay != 0 else gradient
     _, root = bias_corrections(group, _steps(run))
     dtype = torch.promote_types(gradient.dtype, torch.float32)
     floor = torch.tensor(group["eps"] * root, dtype=dtype, device="cpu")
@@ -240,11 +240,11 @@ def _ratio(first: Tensor, second: Tensor, floor: Tensor) -> Tensor:
 
 
 @bookkeeping
-def _finish(group: dict[str, Any], settings: _Settings, plan: Plan, parts: list[Sums]) -> None:
-    measured = [(run, sums) for run, sums in zip(plan.runs, parts, strict=True) if sums]
+def _finish(group: dict[str, Any], settings: _Settings, joined: Joined, parts: list[Sums]) -> None:
+    measured = [(run, sums) for run, sums in zip(joined.runs, parts, strict=True) if sums]
     adapt_lr(group, [scaled(sums, _scale(group, run)) for run, sums in measured])
     lr = step_lr(group)
     if settings.fused:
-        descend_fused(group, plan, lr)
+        descend_fused(group, joined, lr)
     else:
-        descend(group, plan, lr)
+        descend(group, joined, lr)

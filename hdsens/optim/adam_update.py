@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
+from hdsens.optim.joined import Joined
 from hdsens.optim.packing import Run, pieces
-from hdsens.optim.plan import Plan
 from hdsens.optim.workspace import room
 
 
@@ -21,17 +21,17 @@ def bias_corrections(group: dict[str, Any], steps: float) -> tuple[float, float]
     return 1 - beta1**steps, (1 - beta2**steps) ** 0.5
 
 
-def descend(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None:
+def descend(group: dict[str, Any], joined: Joined, lr: float | Tensor) -> None:
     """Update parameters by moments that have taken in this step's gradient already.
 
     A tensor lr is not read by the host.
     """
-    for run in plan.runs:
+    for run in joined.runs:
         torch._foreach_add_([state["step"] for state in run.states], 1)
         if group["decoupled_weight_decay"] and group["weight_decay"] != 0:
             torch._foreach_mul_(run.params, _beside(run, 1 - lr * group["weight_decay"]))
         debias, root = bias_corrections(group, run.states[0]["step"].item())
-        for part in _parts(plan, run):
+        for part in _parts(joined, run):
             torch.sqrt(part.second, out=part.spare).div_(root).add_(group["eps"])
             if isinstance(lr, Tensor):
                 torch.div(part.first, part.spare, out=part.spare)
@@ -41,11 +41,11 @@ def descend(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None:
                 torch._foreach_addcdiv_(part.params, part.firsts, part.spares, -(lr / debias))
 
 
-def descend_fused(group: dict[str, Any], plan: Plan, lr: float | Tensor) -> None:
+def descend_fused(group: dict[str, Any], joined: Joined, lr: float | Tensor) -> None:
     """Let torch's fused kernel advance the moments and update the parameters."""
-    params = [param for run in plan.runs for param in run.params]
-    states = [state for run in plan.runs for state in run.states]
-    steps = [step for run in plan.runs for step in _steps_beside(run)]
+    params = [param for run in joined.runs for param in run.params]
+    states = [state for run in joined.runs for state in run.states]
+    steps = [step for run in joined.runs for step in _steps_beside(run)]
     firsts = [state["exp_avg"] for state in states]
     grads = _laid_out_as(firsts, [p.grad for p in params if p.grad is not None])
     dense = _laid_out_as(firsts, params)
@@ -103,10 +103,10 @@ class _Part(NamedTuple):
     spare: Tensor
 
 
-def _parts(plan: Plan, run: Run) -> Iterable[_Part]:
+def _parts(joined: Joined, run: Run) -> Iterable[_Part]:
     first, second = run.vectors[0], run.vectors[-1]
     if len(run.params) > 1:
-        spare, spares = plan.copies.laid_out_as(run)
+        spare, spares = joined.copies.laid_out_as(run)
         return [_Part(run.params, run.slots[0], spares, first, second, spare)]
     param, slot = run.params[0], run.slots[0][0]
     if param.stride() != slot.stride():

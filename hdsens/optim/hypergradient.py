@@ -17,10 +17,10 @@ from hdsens.optim._torch_private import (
     without_grad,
 )
 from hdsens.optim.checks import check_options, check_plain, refuse_sharding, sparse_refusal
+from hdsens.optim.joined import Joined
 from hdsens.optim.lr_rules import owned
 from hdsens.optim.lr_trail import warn_where_overwritten
 from hdsens.optim.packing import Member, Run, repack
-from hdsens.optim.plan import Plan
 
 SHARED_DEFAULTS: dict[str, Any] = {
     "weight_decay": 0,
@@ -41,7 +41,7 @@ class HypergradientOptimizer(Optimizer):
     """
 
     own_defaults: ClassVar[dict[str, Any]]
-    _plans: dict[int, Plan]  # by group; made from options and state, so never saved or copied
+    _kept: dict[int, Joined]  # by group; made from options and state, so never saved or copied
 
     def __init__(self, params: ParamsT, options: dict[str, Any]) -> None:
         """Check `options` first: torch keeps whatever it is given."""
@@ -115,7 +115,7 @@ class HypergradientOptimizer(Optimizer):
         warn_where_overwritten(type(self).__name__, self.param_groups)
 
     def _start(self) -> None:
-        self._plans = {}
+        self._kept = {}
         keep_out_of_compilation(type(self)._step_group)
 
     def _check(self, options: dict[str, Any]) -> None:
@@ -124,19 +124,19 @@ class HypergradientOptimizer(Optimizer):
     def _step_group(self, index: int, params: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def _planned(
+    def _kept_or_new(
         self, index: int, params: list[Tensor], layout: Any, runs: Callable[[], list[Run]]
-    ) -> Plan:
-        """The group's plan of the step before where it still holds, else a new one.
+    ) -> Joined:
+        """The group as it was joined at the step before where that still holds, else anew.
 
-        A plan for parameters whose u_{t-1} is 0 serves one step.
+        One for parameters whose u_{t-1} is 0 serves one step.
         """
-        plan = self._plans.pop(index, None)
-        if plan is None or not plan.holds_for(params, layout, self.state):
-            plan = Plan(params, layout, runs())
-        if not any(run.kind.still for run in plan.runs):
-            self._plans[index] = plan
-        return plan
+        joined = self._kept.pop(index, None)
+        if joined is None or not joined.holds_for(params, layout, self.state):
+            joined = Joined(params, layout, runs())
+        if not any(run.kind.still for run in joined.runs):
+            self._kept[index] = joined
+        return joined
 
     def _params_with_grad(self, index: int) -> list[Tensor]:
         params = []
@@ -154,7 +154,7 @@ class HypergradientOptimizer(Optimizer):
         """Remember that u_t = 0 for a parameter that this step leaves alone."""
         if param in self.state:
             self.state[param]["idle"] = torch.ones((), device="cpu")
-            self._plans.pop(index, None)
+            self._kept.pop(index, None)
 
 
 def _plain(value: Any) -> Any:

@@ -11,9 +11,9 @@ from torch.optim.optimizer import ParamsT
 from hdsens.optim._torch_private import bookkeeping
 from hdsens.optim.checks import check_momentum
 from hdsens.optim.hypergradient import HypergradientOptimizer
+from hdsens.optim.joined import Joined
 from hdsens.optim.lr_rules import adapt_lr, measures_squares, step_lr
 from hdsens.optim.packing import Member, Run, allocate, pieces, runs
-from hdsens.optim.plan import Plan
 from hdsens.optim.reductions import Sums, descent_gradient, products, total
 
 
@@ -104,18 +104,20 @@ class SGDHD(HypergradientOptimizer):
 
     def _step_group(self, index: int, params: list[Tensor]) -> None:
         settings = _settings(self.param_groups[index])
-        plan = self._plan(index, settings, params)
-        parts = [_advance(settings, run.kind, *_vectors(settings, plan, run)) for run in plan.runs]
-        _finish(self.param_groups[index], plan, parts)
+        joined = self._joined(index, settings, params)
+        parts = [
+            _advance(settings, run.kind, *_vectors(settings, joined, run)) for run in joined.runs
+        ]
+        _finish(self.param_groups[index], joined, parts)
 
     @bookkeeping
-    def _plan(self, index: int, settings: _Settings, params: list[Tensor]) -> Plan:
+    def _joined(self, index: int, settings: _Settings, params: list[Tensor]) -> Joined:
         def split() -> list[Run]:
             members = [_member(param, self.state[param], settings) for param in params]
             allocate(members, settings.names)
             return list(runs(members, settings.names, settings.singly))
 
-        return self._planned(index, params, (settings.names, settings.singly), split)
+        return self._kept_or_new(index, params, (settings.names, settings.singly), split)
 
 
 class _Settings(NamedTuple):
@@ -171,10 +173,10 @@ def _member(param: Tensor, state: dict[str, Any], settings: _Settings) -> Member
 
 
 @bookkeeping
-def _vectors(settings: _Settings, plan: Plan, run: Run) -> tuple[Tensor, ...]:
+def _vectors(settings: _Settings, joined: Joined, run: Run) -> tuple[Tensor, ...]:
     """Gradient, parameters and kept state of a run."""
-    gradient = plan.gradient(run)
-    param = plan.params_of(run) if settings.weight_decay != 0 else gradient
+    gradient = joined.gradient(run)
+    param = joined.params_of(run) if settings.weight_decay != 0 else gradient
     return gradient, param, *run.vectors
 
 
@@ -196,10 +198,10 @@ def _advance(settings: _Settings, kind: _Kind, *vectors: Tensor) -> Sums:
 
 
 @bookkeeping
-def _finish(group: dict[str, Any], plan: Plan, parts: list[Sums]) -> None:
+def _finish(group: dict[str, Any], joined: Joined, parts: list[Sums]) -> None:
     adapt_lr(group, parts)
     lr = step_lr(group)
-    for run in plan.runs:
+    for run in joined.runs:
         _descend(run.params, run.slots[-1], lr)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from hdsens.training.fused.update_rules import UpdateRule
 
 LARGEST_LR = 1e12
-"""With a larger one a first moment of 1e26, which float32 holds, gives a product that it does not."""
+"""With a larger one a first moment of 1e26 gives a product that float32 cannot hold."""
 
 
 @final

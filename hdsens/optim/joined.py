@@ -12,7 +12,7 @@ from hdsens.optim.packing import Run, Scratch
 
 
 @dataclass(frozen=True)
-class Plan:
+class Joined:
     """The runs of a param group, good for as long as the same tensors come back.
 
     `layout` says what else the runs depend on."""
@@ -24,7 +24,7 @@ class Plan:
     copies: Scratch = field(default_factory=Scratch)
 
     def holds_for(self, params: Sequence[Tensor], layout: Any, state: Mapping[Tensor, Any]) -> bool:
-        """Whether a step with these parameters, layout and state can go by this plan."""
+        """Whether a step with these parameters, layout and state can use these runs."""
         return (
             layout == self.layout
             and len(params) == len(self.params)
