@@ -21,9 +21,9 @@ def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
-def _mean_over_cells(logits: Any, targets: Any) -> Any:
-    losses, slopes = _LOSSES(logits, targets)
-    return losses, slopes / len(logits)
+def _mean_over_cells(outputs: Any, targets: Any, loss: Any) -> Any:
+    losses, slopes = _LOSSES(outputs, targets, loss)
+    return losses, slopes / len(outputs)
 
 
 def _real(model: nn.Module, dtype: Any) -> nn.Module:

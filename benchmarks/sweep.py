@@ -167,8 +167,8 @@ def flops_per_cell(job: Job, cell: Cell, steps: int) -> float:
     with FlopCounterMode(display=False) as of_step:
         run.backward(run.batches.at(1))
     with FlopCounterMode(display=False) as of_end:
-        evaluate(run.model, job.examples.train)
-        evaluate(run.model, job.examples.valid)
+        evaluate(run.model, job.examples.train, job.loss)
+        evaluate(run.model, job.examples.valid, job.loss)
     return float(steps * of_step.get_total_flops() + of_end.get_total_flops())
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hdsens.errors import InputError
-from hdsens.study.declaration import ARM_FACTORS, Arm, Study, Task
+from hdsens.study.declaration import ARM_FACTORS, DEFAULT_LOSS, Arm, Study, Task
 from hdsens.study.levels import Level
 
 IDENTITY_VERSION = 1
@@ -211,7 +211,7 @@ def _arm_identity(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[st
 
 
 def _task_identity(task: Task, batch_size: int, steps: int) -> dict[str, Any]:
-    return {
+    identity = {
         "model": task.model,
         "model_settings": task.model_settings,
         "data": task.data,
@@ -221,3 +221,6 @@ def _task_identity(task: Task, batch_size: int, steps: int) -> dict[str, Any]:
         "dtype": task.dtype,
         "steps": steps,
     }
+    # Keys that came later are left out at their defaults: older cells keep their ids.
+    later = {"loss": task.loss, "loss_settings": task.loss_settings}
+    return {**identity, **{k: v for k, v in later.items() if v not in (DEFAULT_LOSS, {})}}

@@ -86,7 +86,8 @@ CELLS = (
     Column("train_loss", "real", "at the end, over the whole split, in eval mode; null for "
            "diverged cells", "nats"),
     Column("valid_loss", "real", "likewise on the validation split", "nats"),
-    Column("valid_accuracy", "real", "share of right answers at the end"),
+    Column("valid_accuracy", "real", "share of right answers at the end; null where targets "
+           "are no classes"),
     Column("best_valid_loss", "real", "lowest validation loss of the evaluations. `evaluate` says "
            "when; changing it trains no cell again, so compare it only between cells evaluated at "
            "the same steps", "nats"),
@@ -120,7 +121,8 @@ TRACES = (
     Column("train_loss", "real", "over the whole split, after the update; null where not "
            "evaluated", "nats"),
     Column("valid_loss", "real", "likewise on the validation split", "nats"),
-    Column("valid_accuracy", "real", "share of right answers; null where not evaluated"),
+    Column("valid_accuracy", "real", "share of right answers; null where not evaluated, "
+           "and where targets are no classes"),
     Column("lr_effective", "real", "step size that took effect where it is not `lr`; null where "
            "not recorded", since=1),
 )  # fmt: skip

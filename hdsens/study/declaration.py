@@ -57,6 +57,7 @@ from hdsens.study.optimizers import is_hd
 from hdsens.study.rules import check_plain, explain, number, rule_broken
 from hdsens.text import level as written
 
+DEFAULT_LOSS = "cross_entropy"
 MAX_CELLS = 2_000_000
 MAX_FILE_BYTES = 8_000_000
 
@@ -70,13 +71,16 @@ class Table(BaseModel):
 class Task(Table):
     """What is trained: data set, model, loss, batch size, weight decay.
 
-    The loss is the mean cross-entropy in nats. `epochs` or `steps` gives the budget of updates.
+    The loss is cross-entropy (in nats), mean squared error, or a person's own; all are means over
+    examples. `epochs` or `steps` gives the budget of updates.
     """
 
     model: Named
     data: Named = "digits"
     model_settings: Settings = {}
     data_settings: Settings = {}
+    loss: Named = DEFAULT_LOSS
+    loss_settings: Settings = {}
     batch_size: Annotated[int, Field(ge=1, le=10**9, strict=True)] = 128
     epochs: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None
     steps: Annotated[int, Field(ge=1, le=10**12, strict=True)] | None = None
@@ -93,7 +97,9 @@ class Task(Table):
     @property
     def label(self) -> str:
         """A name for tables and titles, such as ``mlp(width=1000) on mnist``."""
-        return f"{_call(self.model, self.model_settings)} on {_call(self.data, self.data_settings)}"
+        name = f"{_call(self.model, self.model_settings)} on {_call(self.data, self.data_settings)}"
+        loss = _call(self.loss, self.loss_settings)
+        return name if loss == DEFAULT_LOSS else f"{name} by {loss}"
 
 
 class Trace(Table):

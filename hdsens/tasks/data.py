@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 Inputs = NDArray[np.float32]
-Targets = NDArray[np.int64]
+Targets = NDArray[np.int64] | NDArray[np.float32]
 
 # The split held back for validation must never move: it is part of every result's meaning.
 _SPLIT_SEED = 1703_04782
@@ -36,10 +36,11 @@ class Data:
 
     Args:
         train_inputs: float32, (n, ...), normalised; images are (n, channels, height, width).
-        train_targets: int64, (n,), classes from 0.
+        train_targets: int64, (n,), classes from 0; or float32, (n,) or (n, n_outputs), real
+            numbers.
         test_inputs: as ``train_inputs``, of the test split.
         test_targets: as ``train_targets``, of the test split.
-        n_classes: number of classes.
+        n_classes: number of classes; None where the targets are real numbers.
         augment: called with a training batch's inputs and a generator, on no other batch; all its
             randomness comes from that generator.
 
@@ -51,7 +52,7 @@ class Data:
     train_targets: Targets
     test_inputs: Inputs
     test_targets: Targets
-    n_classes: int
+    n_classes: int | None = None
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -64,11 +65,22 @@ class Data:
                 f"must have examples of shape {self.input_shape} as train_inputs",
                 self.test_inputs.shape[1:],
             )
+        if self.test_targets.shape[1:] != self.train_targets.shape[1:]:
+            raise InputError(
+                "data: test_targets",
+                f"must have examples of shape {self.train_targets.shape[1:]} as train_targets",
+                self.test_targets.shape[1:],
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return self.train_inputs.shape[1:]
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers a model gives for an example: a class each, or a real target each."""
+        return self.n_classes or int(np.prod(self.train_targets.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -228,6 +240,14 @@ def input_shape(name: str, settings: Mapping[str, Any]) -> tuple[int, ...]:
     return _DATA_SETS[name].input_shape
 
 
+def n_classes(name: str, settings: Mapping[str, Any]) -> int | None:
+    """Number of classes, None for real targets; a registered set stays unread."""
+    check_data(name, settings)
+    if is_import_path(name):
+        return load_data(name, settings).n_classes
+    return _DATA_SETS[name].n_classes
+
+
 def split_indices(n: int, validation: float | int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split n training examples into those to train on and those held back for validation.
 
@@ -298,16 +318,19 @@ def _canonical(name: str, settings: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _check_part(part: str, inputs: Inputs, targets: Targets, n_classes: int) -> None:
-    _check_array(f"data: {part}_inputs", inputs, np.float32)
-    _check_array(f"data: {part}_targets", targets, np.int64)
-    if inputs.ndim < 2 or targets.shape != inputs.shape[:1] or not targets.size:
+def _check_part(part: str, inputs: Inputs, targets: Targets, n_classes: int | None) -> None:
+    _check_array(f"data: {part}_inputs", inputs, "float32")
+    wanted = "int64" if n_classes is not None else "float32, or of int64 with n_classes"
+    _check_array(f"data: {part}_targets", targets, wanted)
+    shapes, allowed = ("(n,)", (1,)) if n_classes is not None else ("(n,) or (n, outputs)", (1, 2))
+    fits = targets.ndim in allowed and targets.shape[:1] == inputs.shape[:1]
+    if inputs.ndim < 2 or not fits or not targets.size:
         raise InputError(
             f"data: {part}_inputs and {part}_targets",
-            "must be (n, ...) and (n,) with the same n >= 1",
+            f"must be (n, ...) and {shapes} with the same n >= 1",
             (inputs.shape, targets.shape),
         )
-    if targets.min() < 0 or targets.max() >= n_classes:
+    if n_classes is not None and (targets.min() < 0 or targets.max() >= n_classes):
         raise InputError(
             f"data: {part}_targets",
             f"must lie in 0 .. {n_classes - 1}, as n_classes is {n_classes}",
@@ -317,11 +340,13 @@ def _check_part(part: str, inputs: Inputs, targets: Targets, n_classes: int) -> 
     _check_finite(f"data: {part}_targets", targets)
 
 
-def _check_array(thing: str, array: Any, dtype: type[np.generic]) -> None:
+def _check_array(thing: str, array: Any, wanted: str) -> None:
+    """Refuse all but an array of a dtype, the first word of `wanted`."""
+    dtype = np.dtype(wanted.partition(",")[0])
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         raise InputError(
             thing,
-            f"must be a NumPy array of {dtype.__name__}",
+            f"must be a NumPy array of {wanted}",
             getattr(array, "dtype", type(array).__name__),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,22 @@ MODELS: Mapping[str, Mapping[str, Setting]] = {
 }
 
 
+def is_weights(value: Any) -> bool:
+    """Whether a value is a list of positive numbers, or None."""
+    numbers = value if type(value) is list else []
+    sound = all(type(x) in (int, float) and 0 < x < math.inf for x in numbers)
+    return value is None or (bool(numbers) and sound)
+
+
+LOSSES: Mapping[str, Mapping[str, Setting]] = {
+    "cross_entropy": {
+        "label_smoothing": Setting(0.0, SHARE_RULE, is_share),
+        "weight": Setting(None, "must be a list of positive numbers, one a class", is_weights),
+    },
+    "mse": {},
+}
+
+
 def model_names() -> tuple[str, ...]:
     """List the registered models."""
     return tuple(MODELS)
@@ -73,6 +90,39 @@ def check_model(name: str, settings: Mapping[str, Any] | None = None) -> None:
         return
     check_registered("model", name, MODELS)
     resolve_settings(f"model {name!r}", settings or {}, MODELS[name])
+
+
+def check_loss(name: str, settings: Mapping[str, Any], n_classes: int | None) -> None:
+    """Check a loss' name and settings, and whether it takes the targets of the data.
+
+    Args:
+        name: a registered loss, or ``"package.module:loss"``, which is imported.
+        settings: of the loss; of a person's own it is their own affair.
+        n_classes: number of classes; None where the targets are real numbers.
+
+    Raises:
+        InputError: with the first rule that is broken.
+    """
+    thing = f"loss {name!r}"
+    if is_import_path(name):
+        import_factory(name, "loss")
+        return
+    if name not in LOSSES:
+        raise InputError(
+            thing,
+            f"must be one of {', '.join(LOSSES)} or 'package.module:loss'",
+            remedy=_did_you_mean(name, tuple(LOSSES)),
+        )
+    weight = resolve_settings(thing, settings, LOSSES[name]).get("weight")
+    if (name == "cross_entropy") != (n_classes is not None):
+        wanted, remedy = ("real numbers", "cross_entropy") if n_classes else ("classes", "mse")
+        raise InputError(
+            thing, f"needs data whose targets are {wanted}", remedy=f"use loss = {remedy!r}"
+        )
+    if weight is not None and len(weight) != n_classes:
+        raise InputError(
+            f"{thing}: weight", f"must have one number for each of {n_classes} classes", weight
+        )
 
 
 def check_input_shape(name: str, input_shape: tuple[int, ...]) -> None:

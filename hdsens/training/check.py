@@ -10,11 +10,12 @@ from hdsens.tasks.data import (
     forget_data,
     input_shape,
     load_data,
+    n_classes,
     split_indices,
     train_size,
 )
 from hdsens.tasks.importing import is_import_path
-from hdsens.tasks.names import check_input_shape, check_model
+from hdsens.tasks.names import check_input_shape, check_loss, check_model
 from hdsens.training.optimizers import check_optimizers
 
 
@@ -29,6 +30,7 @@ def check_study(study: Study) -> None:
         check_data(task.data, task.data_settings)
         check_model(task.model, task.model_settings)
         check_input_shape(task.model, input_shape(task.data, task.data_settings))
+        check_loss(task.loss, task.loss_settings, n_classes(task.data, task.data_settings))
         examples_to_train(task)
     except InputError as error:
         raise error.within(f"study {study.name!r}: task") from None

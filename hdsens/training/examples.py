@@ -19,10 +19,18 @@ from hdsens.training.randomness import Purpose, epoch_order, seed_for
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs `(n, *input_shape)` and integer targets `(n,)` on the training device."""
+    """Inputs `(n, *input_shape)` and targets on the training device.
+
+    Targets are classes, `(n,)` whole numbers, or real numbers, `(n, n_outputs)`.
+    """
 
     inputs: Tensor
     targets: Tensor
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the targets are classes."""
+        return not self.targets.is_floating_point()
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Examples:
     train: Split
     valid: Split
     input_shape: tuple[int, ...]
-    n_classes: int
+    n_outputs: int
     augment: Callable[[Tensor, torch.Generator], Tensor] | None
 
     @property
@@ -66,7 +74,7 @@ def _load(task: Task, device: torch.device) -> Examples:
         train=_to_device(*train, task, device),
         valid=_to_device(*valid, task, device),
         input_shape=data.input_shape,
-        n_classes=data.n_classes,
+        n_outputs=data.n_outputs,
         augment=data.augment,
     )
 
@@ -86,10 +94,10 @@ def _splits(data: Data, task: Task) -> tuple[_Arrays, _Arrays]:
 
 def _to_device(inputs: np.ndarray, targets: np.ndarray, task: Task, device: torch.device) -> Split:
     dtype = getattr(torch, task.dtype)
-    return Split(
-        torch.as_tensor(inputs).to(device=device, dtype=dtype),
-        torch.as_tensor(targets).to(device=device, dtype=torch.int64),
-    )
+    found = torch.as_tensor(targets)
+    if found.is_floating_point():
+        found = found.reshape(len(found), -1).to(dtype)
+    return Split(torch.as_tensor(inputs).to(device=device, dtype=dtype), found.to(device))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hdsens.study import Study
 from hdsens.tasks.importing import is_import_path
+from hdsens.tasks.losses import Loss, build_loss
 from hdsens.tasks.models import build_model
 from hdsens.training.examples import Examples, Split
 from hdsens.training.randomness import Purpose, seed_all, seed_for, seed_torch
@@ -40,7 +40,7 @@ class Job:
         seed_all(seed_for(seed, 0, Purpose.WEIGHTS), self.device)
         task = self.study.task
         model = build_model(
-            task.model, task.model_settings, self.examples.input_shape, self.examples.n_classes
+            task.model, task.model_settings, self.examples.input_shape, self.examples.n_outputs
         )
         return _cast(model, getattr(torch, task.dtype)).to(self.device)
 
@@ -55,20 +55,31 @@ class Job:
 
     @cached_property
     def has_own_code(self) -> bool:
-        """Whether a person's own model, data or optimizer trains, which may draw from anything."""
+        """Whether any of a person's own code trains, which may draw from anything."""
+        return any(map(is_import_path, self.code_names))
+
+    @property
+    def code_names(self) -> tuple[str, ...]:
+        """Names of model, data, loss and optimizers, in which a person's own code may hide."""
         task, arms = self.study.task, self.study.arms
-        return any(map(is_import_path, (task.model, task.data, *(arm.optimizer for arm in arms))))
+        return (task.model, task.data, task.loss, *(arm.optimizer for arm in arms))
 
     @cached_property
     def has_own_model(self) -> bool:
         """Whether the model is a person's own, which may keep what no state_dict has."""
         return is_import_path(self.study.task.model)
 
+    @cached_property
+    def loss(self) -> Loss:
+        """What the study's cells minimise."""
+        task = self.study.task
+        return build_loss(task.loss, task.loss_settings, getattr(torch, task.dtype), self.device)
+
     def initial_loss(self, seed: int) -> float:
         """Return the full training loss of the seed's fresh model, computed once for all cells."""
         if seed not in self._initial_losses:
             model = self.fresh_model(seed)
-            self._initial_losses[seed] = evaluate(model, self.examples.train).loss
+            self._initial_losses[seed] = evaluate(model, self.examples.train, self.loss).loss
         return self._initial_losses[seed]
 
     @property
@@ -88,26 +99,27 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss in nats and share of right answers over a whole split, in eval mode."""
+    """Mean loss over a whole split, in eval mode, and share of right answers (None: no classes)."""
 
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, loss: Loss) -> Evaluation:
     """Evaluate a model on a split; sums are taken in float64."""
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=split.targets.device)
+    total = torch.zeros((), dtype=torch.float64, device=split.targets.device)
     right = torch.zeros((), dtype=torch.int64, device=split.targets.device)
     for start in range(0, len(split.targets), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
         inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
         outputs = model(inputs)
-        loss += functional.cross_entropy(outputs, targets, reduction="none").double().sum()
-        right += (outputs.argmax(dim=1) == targets).sum()
-    n = len(split.targets)
-    return Evaluation(loss.item() / n, right.item() / n)
+        total += loss.total(outputs, targets)
+        if split.has_classes:
+            right += (outputs.argmax(dim=1) == targets).sum()
+    accuracy = right.item() / len(split.targets) if split.has_classes else None
+    return Evaluation(total.item() / loss.weight(split.targets), accuracy)
 
 
 def trace_steps(points: int, steps: int) -> frozenset[int]:

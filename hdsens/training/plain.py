@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from hdsens.errors import USER_ERRORS
@@ -225,7 +224,7 @@ class PlainRun:
         """Put the gradients of the minibatch's mean loss in `p.grad`, and return the loss."""
         self.model.train()
         self.optimizer.zero_grad()
-        loss: Tensor = functional.cross_entropy(self.model(batch.inputs), batch.targets)
+        loss = self.job.loss.mean(self.model(batch.inputs), batch.targets)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         return loss.item()
 
@@ -242,7 +241,7 @@ class PlainRun:
         """Evaluate the model on both splits, in the mode that its optimizer has for evaluation."""
         set_mode(self.optimizer, "eval")
         splits = self.job.examples.train, self.job.examples.valid
-        train, valid = (evaluate(self.model, split) for split in splits)
+        train, valid = (evaluate(self.model, split, self.job.loss) for split in splits)
         set_mode(self.optimizer, "train")
         return train, valid
 

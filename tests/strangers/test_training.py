@@ -71,7 +71,7 @@ def test_an_optimizer_is_evaluated_in_its_own_mode_and_trains_in_the_other():
         averages = [torch.stack(of_one).mean(0) for of_one in zip(*points, strict=True)]
         for parameter, average in zip(run.model.parameters(), averages, strict=True):
             parameter.data = average
-        expected = evaluate(run.model, job.examples.train).loss
+        expected = evaluate(run.model, job.examples.train, job.loss).loss
     assert record.train_loss == pytest.approx(expected, rel=1e-5)
     assert run.optimizer.calls == "t"
 

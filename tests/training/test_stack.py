@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 
+from hdsens.tasks.losses import build_loss
 from hdsens.training.examples import Split
 from hdsens.training.fused.stack import Stack, evaluate_cells
 
+ENTROPY = build_loss("cross_entropy", {}, torch.float32, torch.device("cpu"))
 SCORES = {
     "one best": [0.0, 2.0, 1.0],
     "a tie, the target second": [2.0, 2.0, 1.0],
@@ -27,7 +29,7 @@ def test_right_is_the_first_of_the_best_whatever_other_cells_score(scores, other
     stack = Stack.of(torch.nn.Linear(1, 3, bias=False), 2)
     with torch.no_grad():
         stack.parameters["weight"].copy_(torch.tensor([scores, other]).unsqueeze(2))
-    found = evaluate_cells(stack, Split(torch.ones(1, 1), torch.tensor([1])))
+    found = evaluate_cells(stack, Split(torch.ones(1, 1), torch.tensor([1])), ENTROPY)
     expected = [float(torch.tensor(x).argmax() == 1) for x in (scores, other)]
     assert [evaluation.accuracy for evaluation in found] == expected
 

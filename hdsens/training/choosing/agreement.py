@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hdsens.training.examples import Split
 from hdsens.training.fused.stack import Stack, backward_cells, evaluate_cells
@@ -25,9 +24,9 @@ def compare_first_pass(job: Job, seed: int, batch: Split) -> Stack:
     """
     stack, alone = Stack.of(job.fresh_model(seed), 2), job.fresh_model(seed)
     job.seed_step(seed, 1)
-    losses, gradients = backward_cells(stack, _copy(batch))
+    losses, gradients = backward_cells(stack, _copy(batch), job.loss)
     job.seed_step(seed, 1)
-    loss = functional.cross_entropy(alone.train()(_copy(batch).inputs), batch.targets)
+    loss = job.loss.mean(alone.train()(_copy(batch).inputs), batch.targets)
     loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     dtype = job.study.task.dtype
     bound = _GRADIENT_SHARE_ON_CUDA if job.device.type == "cuda" else _GRADIENT_SHARE[dtype]
@@ -44,10 +43,10 @@ def compare_evaluations(
 ) -> None:
     """Compare the evaluation of each cell of a pack with that of its model alone, where given."""
     job.seed_step(seed, 1)  # some models draw in evaluations too
-    for evaluation, model in zip(evaluate_cells(stack, split), alone, strict=True):
+    for evaluation, model in zip(evaluate_cells(stack, split, job.loss), alone, strict=True):
         if model is not None:
             job.seed_step(seed, 1)
-            expected = evaluate(model, split).loss
+            expected = evaluate(model, split, job.loss).loss
             check_number("the evaluated loss", evaluation.loss, expected, job.study.task.dtype)
 
 

@@ -6,14 +6,13 @@ import torch
 
 from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study
-from hdsens.tasks.data import input_shape
+from hdsens.tasks.data import input_shape, n_classes
 from hdsens.tasks.importing import is_import_path
 from hdsens.training.choosing.agreement import compare_first_pass
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import Examples, Split, load_examples
 from hdsens.training.job import Job
 
-_CLASSES = 10  # of registered data, which stay unread
 _FEW = 4
 
 
@@ -47,7 +46,10 @@ def explain_layers(study: Study) -> str:
 
 def _noise(study: Study) -> Examples:
     """Make random examples of the shape and the range of values that images have."""
-    shape = input_shape(study.task.data, study.task.data_settings)
-    inputs = torch.rand(_FEW, *shape, generator=torch.Generator().manual_seed(0))
-    split = Split(inputs.to(torch.get_default_dtype()), torch.arange(_FEW))
-    return Examples(split, split, shape, _CLASSES, augment=None)
+    name, settings = study.task.data, study.task.data_settings
+    shape, dtype = input_shape(name, settings), torch.get_default_dtype()
+    inputs = torch.rand(_FEW, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    classes = n_classes(name, settings)
+    targets = torch.arange(_FEW) if classes else torch.arange(_FEW, dtype=dtype)[:, None]
+    split = Split(inputs, targets)
+    return Examples(split, split, shape, classes or 1, augment=None)

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study
 from hdsens.study.cells import Cell
 from hdsens.training.choosing.own_code import try_own_code, untrained_parameters
-from hdsens.training.examples import Batches, load_examples
+from hdsens.training.examples import Batches, Split, load_examples
 from hdsens.training.job import Job, evaluate
 
 
@@ -37,9 +36,13 @@ def try_first_step(study: Study, cells: Sequence[Cell], device: torch.device) ->
         batch = Batches(job.examples, cell.seed, cell.batch_size).at(1)
     known = {id(p) for p in net.parameters() if p.requires_grad}
     with _naming(study, model, "must train on a minibatch"):
-        logits = net.train()(batch.inputs)
-        _check_logits(model, logits, len(batch.targets), job.examples.n_classes)
-        loss = functional.cross_entropy(logits, batch.targets)
+        outputs = net.train()(batch.inputs)
+        _check_outputs(model, outputs, batch, job.examples.n_outputs)
+    with _naming(study, f"loss {study.task.loss!r}", "must take the model's outputs"):
+        loss = job.loss.mean(outputs, batch.targets)
+        if outputs.requires_grad and not loss.requires_grad:
+            raise _without_gradient(study.task.loss)
+    with _naming(study, model, "must train on a minibatch"):
         strays = untrained_parameters(net, loss, known)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     if strays:
@@ -50,18 +53,30 @@ def try_first_step(study: Study, cells: Sequence[Cell], device: torch.device) ->
             "make them in __init__, or with torch's lazy modules such as nn.LazyLinear",
         )
     with _naming(study, model, "must be evaluated on a minibatch"):
-        evaluate(net, batch)
+        evaluate(net, batch, job.loss)
     try_own_code(job, cells)
     return job
 
 
-def _check_logits(model: str, logits: object, n: int, n_classes: int) -> None:
-    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == n
-    if not (fits and isinstance(logits, Tensor) and logits.shape[1] >= n_classes):
+def _check_outputs(model: str, outputs: object, batch: Split, n_outputs: int) -> None:
+    """Refuse outputs that are no logits of each class, or no number for each real target."""
+    n, wanted = len(batch.targets), "logits" if batch.has_classes else "outputs"
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else ()
+    fits = len(shape) == 2 and shape[0] == n
+    if not (fits and (shape[1] >= n_outputs if batch.has_classes else shape[1] == n_outputs)):
         raise InputError(
-            model, f"must return a tensor of {n_classes} logits for each of {n} examples", shape
+            model,
+            f"must return a tensor of {n_outputs} {wanted} for each of {n} examples",
+            shape if isinstance(outputs, Tensor) else type(outputs).__name__,
         )
+
+
+def _without_gradient(loss: str) -> InputError:
+    return InputError(
+        f"loss {loss!r}",
+        "must have a gradient by the model's outputs",
+        remedy="compute it by torch from the outputs, undetached",
+    )
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study.cells import Cell
@@ -36,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 def try_own_code(job: Job, cells: Sequence[Cell]) -> None:
-    """Try model, data and optimizers of a person's own; nothing happens where all are known.
+    """Try model, data, loss and optimizers of a person's own; nothing happens where all are known.
 
     Raises:
         InputError: two calls of the model's factory do not give equal and separate models; a
@@ -173,7 +172,7 @@ def _use(job: Job, model: nn.Module, cell: Cell) -> None:
     """A forward and backward pass, and other values in everything that an update may change."""
     job.seed_step(cell.seed, 1)
     batch = Batches(job.examples, cell.seed, cell.batch_size).at(1)
-    functional.cross_entropy(model.train()(batch.inputs), batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+    job.loss.mean(model.train()(batch.inputs), batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)
@@ -186,8 +185,8 @@ def _try_sizes(job: Job, cells: Sequence[Cell]) -> None:
         inputs = job.examples.train.inputs[:size].clone()
         batch = Split(inputs, job.examples.train.targets[:size])
         try:
-            logits = job.fresh_model(cells[0].seed).train()(batch.inputs)
-            functional.cross_entropy(logits, batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+            outputs = job.fresh_model(cells[0].seed).train()(batch.inputs)
+            job.loss.mean(outputs, batch.targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         except USER_ERRORS as error:  # whatever a person's own model raises
             raise InputError(
                 thing,
@@ -200,7 +199,7 @@ def _try_sizes(job: Job, cells: Sequence[Cell]) -> None:
         try:
             if rest:
                 few = Split(split.inputs[:rest], split.targets[:rest])
-                evaluate(job.fresh_model(cells[0].seed), few)
+                evaluate(job.fresh_model(cells[0].seed), few, job.loss)
         except USER_ERRORS as error:  # likewise
             raise InputError(
                 thing,
@@ -276,10 +275,8 @@ def _close(one: Tensor, two: Tensor, bound: float) -> bool:
 
 
 def _own_modules(job: Job) -> list[str]:
-    """Python modules that a person's own model, data and optimizers are written in."""
-    task, arms = job.study.task, job.study.arms
-    paths = (task.model, task.data, *(arm.optimizer for arm in arms))
-    return sorted({path.partition(":")[0] for path in paths if is_import_path(path)})
+    """Python modules that a person's own model, data, loss and optimizers are written in."""
+    return sorted({name.partition(":")[0] for name in job.code_names if is_import_path(name)})
 
 
 def _globals(module: str) -> dict[str, Any]:

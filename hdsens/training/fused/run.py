@@ -48,7 +48,7 @@ def split_into_turns(job: Job, cells: Sequence[Cell]) -> list[Sequence[Cell]]:
         return [cells]
     weights = job.fresh_model(cells[0].seed).parameters()
     item_size = getattr(torch, job.study.task.dtype).itemsize
-    largest = max([EVALUATION_BATCH * job.examples.n_classes, *(w.numel() for w in weights)])
+    largest = max([EVALUATION_BATCH * job.examples.n_outputs, *(w.numel() for w in weights)])
     size = max(1, LARGEST_ARRAY // (largest * item_size))
     return [cells[start : start + size] for start in range(0, len(cells), size)]
 
@@ -172,7 +172,7 @@ class FusedRun:
         self.step += 1
         if self.job.has_own_code or not self.stack.is_fixed:
             self.job.seed_step(self.cells[0].seed, self.step)
-        losses, gradients = backward_cells(self.stack, self.batches.at(self.step))
+        losses, gradients = backward_cells(self.stack, self.batches.at(self.step), self.job.loss)
         if self.rule is None:
             self.trained = tuple(gradients)
             self.rule = self._new_rule()
@@ -218,8 +218,8 @@ class FusedRun:
         examples = self.job.examples
         pairs: list[Pair] = list(
             zip(
-                evaluate_cells(stack, examples.train),
-                evaluate_cells(stack, examples.valid),
+                evaluate_cells(stack, examples.train, self.job.loss),
+                evaluate_cells(stack, examples.valid, self.job.loss),
                 strict=True,
             )
         )

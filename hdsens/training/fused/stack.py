@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from hdsens.tasks.losses import Loss
 from hdsens.training.examples import Split
 from hdsens.training.fused.cellwise import chain_of, layers_by_way, make_cellwise, run_chain
 from hdsens.training.fused.fusable import obstacle_of_model
@@ -61,7 +62,7 @@ class Stack:
         return len(next(iter(self.parameters.values())))
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return logits `(n_cells, n, n_classes)` of shared inputs `(n, *input_shape)`."""
+        """Return outputs `(n_cells, n, n_outputs)` of shared inputs `(n, *input_shape)`."""
         if self._chain is not None:
             return run_chain(self._chain, self._weights, inputs)
         logits: Tensor = self._over_cells(self.parameters, self.buffers, inputs)
@@ -128,22 +129,32 @@ class Stack:
         return torch.vmap(forward, in_dims=(0, 0, None), randomness="same")
 
 
-def backward_cells(stack: Stack, batch: Split) -> tuple[Tensor, dict[str, Tensor]]:
+def backward_cells(stack: Stack, batch: Split, loss: Loss) -> tuple[Tensor, dict[str, Tensor]]:
     """Return each cell's minibatch loss `(n_cells,)`, and gradients by parameter name."""
     if not stack.is_fixed:
         stack.module.train()
-    logits = stack(batch.inputs)
-    losses, slopes = losses_and_slopes(logits, batch.targets)
+    outputs = stack(batch.inputs)
+    losses, slopes = losses_and_slopes(outputs, batch.targets, loss)
     parameters = stack.parameters
-    gradients = torch.autograd.grad(logits, tuple(parameters.values()), slopes, allow_unused=True)
+    gradients = torch.autograd.grad(outputs, tuple(parameters.values()), slopes, allow_unused=True)
     return losses, _own_memory(dict(zip(parameters, gradients, strict=True)))
 
 
-def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean cross-entropies `(n_cells,)` and their gradients by the logits, in closed form.
+def losses_and_slopes(outputs: Tensor, targets: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Return mean losses `(n_cells,)` and their gradients by the outputs.
 
     Never a mean over cells: that would train every cell at lr / n_cells.
     """
+    if loss.is_plain:
+        return _cross_entropies_and_slopes(outputs, targets)
+    leaves = outputs.detach().requires_grad_()
+    losses = torch.vmap(loss.mean, in_dims=(0, None), randomness="same")(leaves, targets)
+    (slopes,) = torch.autograd.grad(losses.sum(), leaves)
+    return losses.detach(), slopes
+
+
+def _cross_entropies_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropies and their gradients in closed form."""
     scores = logits.detach().transpose(1, 2)  # classes before examples, as the layers leave them
     log_shares = torch.log_softmax(scores, dim=1)
     index = targets.expand(len(logits), 1, -1)
@@ -154,32 +165,42 @@ def losses_and_slopes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def evaluate_cells(stack: Stack, split: Split) -> list[Evaluation]:
+def evaluate_cells(stack: Stack, split: Split, loss: Loss) -> list[Evaluation]:
     """Evaluate every cell on a split, in eval mode; sums are taken in float64."""
     stack.module.eval()
     n_cells, device = stack.n_cells, split.targets.device
     # Added up in place: small results kept between large ones would scatter over the heap.
-    loss = torch.zeros(n_cells, dtype=torch.float64, device=device)
+    totals = torch.zeros(n_cells, dtype=torch.float64, device=device)
     right = torch.zeros(n_cells, dtype=torch.int64, device=device)
     for start in range(0, len(split.targets), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
         inputs, targets = split.inputs[rows].clone(), split.targets[rows]  # a model may write
-        scores = stack(inputs).transpose(1, 2)
-        index = targets.expand(n_cells, 1, -1)
-        log_shares = functional.log_softmax(scores, dim=1).gather(1, index)
-        loss -= log_shares.double().sum(dim=(1, 2))
-        right += _count_right(scores, targets, index)
-    n = len(split.targets)
-    pairs = zip(loss.tolist(), right.tolist(), strict=True)
-    return [Evaluation(x / n, r / n) for x, r in pairs]
+        outputs = stack(inputs)
+        totals += _totals(outputs, targets, loss)
+        if split.has_classes:
+            right += _count_right(outputs.transpose(1, 2), targets)
+    n, weight = len(split.targets), loss.weight(split.targets)
+    shares = [count / n if split.has_classes else None for count in right.tolist()]
+    pairs = zip(totals.tolist(), shares, strict=True)
+    return [Evaluation(total / weight, share) for total, share in pairs]
 
 
-def _count_right(scores: Tensor, targets: Tensor, index: Tensor) -> Tensor:
+def _totals(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+    """Sums of the losses of a batch's examples, `(n_cells,)`."""
+    if not loss.is_plain:
+        return torch.vmap(loss.total, in_dims=(0, None), randomness="same")(outputs, targets)
+    index = targets.expand(len(outputs), 1, -1)
+    log_shares = functional.log_softmax(outputs.transpose(1, 2), dim=1).gather(1, index)
+    return -log_shares.double().sum(dim=(1, 2))
+
+
+def _count_right(scores: Tensor, targets: Tensor) -> Tensor:
     """Count right answers of each cell: its first best class of `(n_cells, n_classes, n)` scores.
 
     ``argmax`` along any but the last axis takes several times as long as all else in an
     evaluation; it is needed only where classes tie, or where a score is no number.
     """
+    index = targets.expand(len(scores), 1, -1)
     best = scores.amax(dim=1, keepdim=True)
     # Comparing numbers into numbers is several times as fast as into booleans.
     lower = torch.lt(scores, best, out=torch.empty_like(scores)).sum(dim=(1, 2))
