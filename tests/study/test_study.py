@@ -172,7 +172,8 @@ BAD = [
     ((*H, "lrr"), 1, "study 'tiny': arm 'hd' has no key 'lrr'; did you mean 'lr'?"),
     (("sedes",), 3, "study 'tiny' has no key 'sedes'; did you mean 'seeds'?"),
     (("task", "qq"), 3, "study 'tiny': task has no key 'qq'; keys are: batch_size, data, "
-     "data_settings, dtype, epochs, loss, loss_settings, model, model_settings, steps, validation, weight_decay"),
+     "data_settings, dtype, epochs, loss, loss_settings, model, model_settings, steps, validation, "
+     "weight_decay"),
     (("name",), "../x", "study '../x': name must be a plain name, not a path (got '../x'); "
      "use letters, digits, '_' and '-'; --out says where results go"),
     (("name",), "/etc", "study '/etc': name must be a plain name, not a path (got '/etc'); "
