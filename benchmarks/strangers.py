@@ -141,25 +141,26 @@ def judge(draw: Draw) -> Judged:
         check_study(study)
         check_data_again(study)
         cells = expand(study, examples_to_train(study.task))
-        (pack, *_) = choose_packs(study, cells, "cpu", 1, len(cells), "fused")
+        packs = choose_packs(study, cells, "cpu", 1, len(cells), "fused")
     except InputError as error:
         return Judged("refused", str(error))
     with _warnings() as said:
         ways = {"plain": _train(study, cells, "plain"), "resumed": _resume(study, cells, "plain")}
-        if pack.path == "fused":
-            ways["fused"] = _train(study, cells, "fused")
-            ways["fused and resumed"] = _resume(study, cells, "fused")
-        wanted = [expected(study, cell) for cell in cells]
+        together = [cell for pack in packs if pack.path == "fused" for cell in pack.cells]
+        if together:
+            ways["fused"] = _train(study, together, "fused")
+            ways["fused and resumed"] = _resume(study, together, "fused")
+        wanted = {cell.cell_id: expected(study, cell) for cell in cells}
     for way, records in ways.items():
         if records is None:
             if not any("cannot be checkpointed" in text for text in said):
                 return Judged("different", f"{way}: no checkpoint, without a word")
             continue
-        for record, right in zip(records, wanted, strict=True):
-            reason = _difference(record, right, study.task.dtype)
+        for record in records:
+            reason = _difference(record, wanted[record.cell.cell_id], study.task.dtype)
             if reason:
                 return Judged("different", f"{way}, lr {record.cell.factors['lr']}: {reason}")
-    failed = [right for right in wanted if right["outcome"] == "failed"]
+    failed = [right for right in wanted.values() if right["outcome"] == "failed"]
     return Judged("said" if failed or None in ways.values() else "equal")
 
 

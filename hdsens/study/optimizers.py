@@ -80,7 +80,38 @@ _ADAM = OptimizerFacts(
 )
 _ADAMW = replace(_ADAM, name="AdamW", defaults=_MOMENTS, implied={"decoupled_weight_decay": True})
 
-_ROWS = (_SGD, _hd(_SGD, 1e-6), _ADAM, _hd(_ADAM, 1e-8), _ADAMW)
+_RMSPROP = OptimizerFacts(
+    "RMSprop",
+    update_rule="RMSprop",
+    defaults={"alpha": 0.99, "eps": 1e-8, "momentum": 0, "centered": False, "maximize": False},
+)
+_ADAGRAD = OptimizerFacts(
+    "Adagrad",
+    update_rule="Adagrad",
+    defaults={"lr_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10, "maximize": False},
+)
+_ADAMAX = OptimizerFacts(
+    "Adamax",
+    update_rule="Adamax",
+    defaults={"betas": [0.9, 0.999], "eps": 1e-8, "maximize": False},
+)
+_RADAM = OptimizerFacts(
+    "RAdam",
+    update_rule="RAdam",
+    defaults={**_ADAMAX.defaults, "decoupled_weight_decay": False},
+    needs={"decoupled_weight_decay": "weight_decay"},
+)
+_NADAM = replace(
+    _RADAM,
+    name="NAdam",
+    update_rule="NAdam",
+    defaults={**_RADAM.defaults, "momentum_decay": 4e-3},
+)
+
+_ROWS = (
+    *(_SGD, _hd(_SGD, 1e-6), _ADAM, _hd(_ADAM, 1e-8), _ADAMW),
+    *(_RMSPROP, _ADAGRAD, _ADAMAX, _RADAM, _NADAM),
+)
 _TABLE = {facts.name: facts for facts in _ROWS}
 
 KNOWN_OPTIMIZERS = tuple(_TABLE)

@@ -127,10 +127,10 @@ PAIRS = {
         have(SGDHD, rule="multiplicative"), {**SGDHD, "hypergrad_lr": [0.0, 1e-3]},
         ("rule multiplicative, its baseline's additive",)),
     "an optimizer without facts": Pair(
-        {"optimizer": "torch.optim:RMSprop"}, {"optimizer": "RMSprop"}),
+        {"optimizer": "torch.optim:Adadelta"}, {"optimizer": "Adadelta"}),
     "a setting of an optimizer without facts": Pair(
-        have({"optimizer": "RMSprop"}, alpha=0.9), {"optimizer": "RMSprop"},
-        ("alpha 0.9, its baseline's unstated",)),
+        have({"optimizer": "Adadelta"}, rho=0.5), {"optimizer": "Adadelta"},
+        ("rho 0.5, its baseline's unstated",)),
     "an optimizer of one's own": Pair(
         have({"optimizer": "mine:SGD", "hypergrad_lr": 1e-3}, **MOMENTUM), SGD,
         ("optimizer mine:SGD, its baseline's SGD", "momentum 0.9, its baseline's 0")),

@@ -60,7 +60,7 @@ def test_an_optimizer_may_be_written_with_its_module(path: str, name: str) -> No
         ("mine:SGD", "mine:SGD"),
         ("mine.torch.optim:Adam", "mine.torch.optim:Adam"),
         ("torch.optimal.SGD", "torch.optimal.SGD"),
-        ("torch.optim:RMSprop", "RMSprop"),
+        ("torch.optim:Rprop", "Rprop"),
     ],
 )
 def test_of_another_optimizer_nothing_is_known(path: str, name: str) -> None:
@@ -78,4 +78,5 @@ def test_which_optimizers_are_hypergradient_descent() -> None:
 def test_optimizers_of_one_update_rule() -> None:
     rules = {name: update_rule(name) for name in KNOWN_OPTIMIZERS}
     adam = dict.fromkeys(("Adam", "AdamHD", "AdamW"), "Adam")
-    assert rules == {"SGD": "SGD", "SGDHD": "SGD", **adam}
+    own = {name: name for name in ("RMSprop", "Adagrad", "Adamax", "RAdam", "NAdam")}
+    assert rules == {"SGD": "SGD", "SGDHD": "SGD", **adam, **own}

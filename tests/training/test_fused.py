@@ -23,6 +23,7 @@ from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
 from hdsens.training.fused import run as fused_path
+from hdsens.training.fused.fusable import obstacle
 from hdsens.training.fused.run import FusedRun, split_into_turns, train_fused
 from hdsens.training.job import EVALUATION_BATCH, Job
 from hdsens.training.pack import PackTraining
@@ -111,6 +112,61 @@ def test_a_pack_gives_what_the_plain_loop_gives(model, arms):
     assert_equal(fused, plain)
     assert any(r.cell.factors["lr"] == 0 for r in fused)
     assert {r.outcome for r in fused} == {"completed", "diverged"}
+
+
+def varied(optimizer, *variants, lr=(0.0, 1e-3, 0.01), **more):
+    """An arm as it is, one with decay, clipping and schedule, and one for each of the settings."""
+    decays = {"weight_decay": [0.0, 0.05]}
+    return [
+        arm("plain", optimizer, lr, **more),
+        arm("decays", optimizer, factors=decays, clip_grad_norm=0.3, schedule="inv_sqrt", **more),
+        *(arm(f"v{i}", optimizer, settings=v, **more) for i, v in enumerate(variants)),
+    ]
+
+
+DECOUPLED = {"decoupled_weight_decay": True, "weight_decay": 0.1}
+TURNS = {"rule": "multiplicative"}
+BOUNDED, MOVES = {"lr_bounds": [0.0, 0.0101]}, {"transition": [0.03, 0.7]}
+FURTHER_ARMS = {
+    "AdamW": [*varied("AdamW", {"betas": [0.5, 0.9], "eps": 0.1, "weight_decay": 0.5}),
+              arm("hd", "AdamHD", hypergrad_lr=1e-6, settings=DECOUPLED),
+              arm("wild", "AdamHD", [0.1], hypergrad_lr=[1e300])],
+    "SGDHD": [*varied("SGDHD", TURNS, BOUNDED, MOVES, TURNS | BOUNDED, TURNS | MOVES | NESTEROV,
+                      hypergrad_lr=1e-3),
+              arm("turns", "SGDHD", settings=TURNS, hypergrad_lr=[0.02, 0.3]),
+              arm("wild", "SGDHD", [0.1], hypergrad_lr=[1e4])],
+    "AdamHD": [*varied("AdamHD", TURNS, BOUNDED, MOVES, TURNS | BOUNDED, DECOUPLED | TURNS | MOVES,
+                       hypergrad_lr=1e-5),
+               arm("turns", "AdamHD", settings=TURNS, hypergrad_lr=[0.02, 0.3])],
+    "RMSprop": varied("RMSprop", {"momentum": 0.9}, {"centered": True, "alpha": 0.9, "eps": 1e-3},
+                      {"centered": True, "momentum": 0.5, "weight_decay": 0.1}),
+    "Adagrad": varied("Adagrad", {"lr_decay": 0.1, "eps": 1e-3, "initial_accumulator_value": 0.2}),
+    "Adamax": varied("Adamax", {"betas": [0.5, 0.9], "eps": 1e-3}),
+    "NAdam": varied("NAdam", {"momentum_decay": 0.1, "betas": [0.5, 0.9], "eps": 0.1}, DECOUPLED),
+    "RAdam": varied("RAdam", {"betas": [0.5, 0.9], "eps": 0.1}, {"betas": [0.5, 0.5]}, DECOUPLED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", FURTHER_ARMS)
+def test_every_further_rule_gives_what_the_plain_loop_gives(rule):
+    study = declare(FURTHER_ARMS[rule], *MODELS["logreg"], steps=60)
+    for one in study.arms:
+        assert obstacle(one, study.task, cells_of(study)[0].factors | {"lr": 0.01}) is None
+    fused, plain = both(study)
+    assert_equal(fused, plain)
+    assert {r.outcome for r in fused} == ({"completed"} | ({"diverged"} if "wild" in [
+        a["name"] for a in FURTHER_ARMS[rule]] else set()))  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", FURTHER_ARMS)
+def test_a_further_rule_goes_on_bit_for_bit(rule):
+    study = declare(FURTHER_ARMS[rule], *MODELS["chain"], steps=20)
+    whole = list(PackTraining(study, cells_of(study), "cpu", 1, "fused"))
+    training = PackTraining(study, cells_of(study), "cpu", 1, "fused")
+    for _ in range(9):
+        training.advance()
+    snapshot = training.snapshot()
+    assert list(PackTraining(study, cells_of(study), "cpu", 1, "fused", snapshot)) == whole
 
 
 @pytest.mark.parametrize("rule", ["SGD", "Adam"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +20,12 @@ from hdsens.training.optimizers import build_optimizer
 def optimizer_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> torch.optim.Optimizer:
     """Build the optimizer of a cell on a stand-in parameter."""
     return build_optimizer([nn.Parameter(torch.zeros(1))], arm, task, factors)
+
+
+def settings_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
+    """Return the arguments of a cell's optimizer, and those that its name implies."""
+    optimizer = optimizer_of(arm, task, factors)
+    return {**optimizer.param_groups[0], **_facts(optimizer).implied}
 
 
 def rule_of(arm: Arm, task: Task, factors: Mapping[str, Level]) -> type[UpdateRule]:

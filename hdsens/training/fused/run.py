@@ -13,7 +13,7 @@ from hdsens.errors import USER_ERRORS
 from hdsens.records import CellRecord, Snapshot
 from hdsens.study.cells import Cell
 from hdsens.training.examples import Batches
-from hdsens.training.fused.fusable import optimizer_of, rule_of
+from hdsens.training.fused.fusable import rule_of, settings_of
 from hdsens.training.fused.ledger import Ledger, Pair, Window
 from hdsens.training.fused.stack import Stack, backward_cells, evaluate_cells
 from hdsens.training.fused.update_rules import UpdateRule
@@ -239,7 +239,7 @@ class FusedRun:
         study, cells = self.job.study, self.cells
         arms = [study.arm(cell.arm) for cell in cells]
         settings = [
-            optimizer_of(arm, study.task, cell.factors).param_groups[0]
+            settings_of(arm, study.task, cell.factors)
             for arm, cell in zip(arms, cells, strict=True)
         ]
         rule = rule_of(arms[0], study.task, cells[0].factors)
