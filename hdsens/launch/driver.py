@@ -25,7 +25,7 @@ from hdsens.launch.work import unwritable
 from hdsens.store import Location, Status, Store, read_results
 from hdsens.study import Study
 from hdsens.study.cells import Cell, expand
-from hdsens.training.check import check_data_again, check_study, examples_to_train, fetch_data
+from hdsens.training.check import check_data_again, check_study, fetch_data, training_examples
 from hdsens.training.choosing.choice import check_path
 from hdsens.training.environment import resolve_device
 from hdsens.training.examples import forget_examples
@@ -92,7 +92,7 @@ def run(
     forget_examples()
     check_study(study)
     check_data_again(study)
-    train_size = examples_to_train(study.task)
+    train_size = training_examples(study)
     store = store_of_study(study.name, out)
     cells = expand(study, train_size)
     missing = _missing(store, cells)

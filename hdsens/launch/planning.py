@@ -19,8 +19,9 @@ from hdsens.store import Location, Store
 from hdsens.study import Arm, Study
 from hdsens.study.cells import Cell, expand, grid
 from hdsens.study.packs import pack_cells
+from hdsens.study.task_factors import study_of, task_points
 from hdsens.tasks import data_names, model_names
-from hdsens.training.check import check_study, examples_to_train
+from hdsens.training.check import check_study, training_examples
 from hdsens.training.choosing.dry_run import explain_layers
 from hdsens.training.fused.fusable import obstacle
 from hdsens.training.optimizers import trains_any_model
@@ -37,7 +38,7 @@ def describe(study: Study, pack_size: int | None) -> str:
     if pack_size is not None and pack_size < 1:
         raise InputError("--pack-size", "must be >= 1", pack_size)
     check_study(study)
-    train_size = examples_to_train(study.task)
+    train_size = training_examples(study)
     cells = expand(study, train_size)
     counts = Counter(cell.arm for cell in cells)
     steps = sorted({cell.steps for cell in cells})
@@ -47,14 +48,14 @@ def describe(study: Study, pack_size: int | None) -> str:
     ]
     return "\n".join(
         [
-            f"study  {study.name}: {study.task.label}",
+            f"study  {study.name}: {study.task_label}",
             f"seeds  {len(study.seeds)} confirmatory, {len(study.pilot_seeds)} pilot",
             *arms,
             f"cells  {len(cells)}, {_range(steps)} steps each",
             *_found(study, cells),
             *explain_changes(store_of_study(study.name, None), study, cells),
             _packs(study, cells, pack_size),
-            f"layers {explain_layers(study)}",
+            f"layers {explain_layers(study_of(study, task_points(study)[0]))}",
             *_one_by_one(study),
             *(f"note   {note}" for note in notes(study, cells, train_size)),
         ]
@@ -72,7 +73,7 @@ def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell], t
     study = read_study(file, out)
     check_study(study)
     store = store_of_study(study.name, out)
-    cells = expand(study, examples_to_train(study.task))
+    cells = expand(study, training_examples(study))
     return store, cells, explain_changes(store, study, cells)
 
 

@@ -54,7 +54,12 @@ def provenance(executor: str, resources: Resources, study: Study) -> dict[str, A
 
 def own_code(study: Study) -> dict[str, str]:
     """Hash (SHA-256) the source of each module that the study names, where it has one."""
-    names = (study.task.model, study.task.data, *(arm.optimizer for arm in study.arms))
+    names = (
+        study.task.model,
+        study.task.data,
+        study.task.loss,
+        *(arm.optimizer for arm in study.arms),
+    )
     modules = sorted({name.partition(":")[0] for name in names if ":" in name})
     found = {}
     for module in modules:

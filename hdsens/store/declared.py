@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hdsens.study import Protocol, Study
 from hdsens.study.cells import budget_in_steps
+from hdsens.study.task_factors import share_of, task_label, task_points
 
 
 class _Stated(BaseModel):
@@ -89,7 +90,8 @@ def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> tuple[H
         entries.append((times[0], times[-1], declared))
     entries.append((None, None, Declaration.model_validate(declaration(study))))
     return tuple(
-        HistoryEntry(task=study.task.label, started_at=first, last_at=last, declared=declared)
+        HistoryEntry(task=task, started_at=first, last_at=last, declared=declared)
+        for task in labels_of(study)
         for first, last, declared in entries
     )
 
@@ -107,15 +109,25 @@ def _read(run: Mapping[str, Any]) -> tuple[datetime, Declaration | None]:
     return (_UNKNOWN, None) if at.tzinfo is None else (at, declared)
 
 
-def task_settings(study: Study, train_size: int) -> dict[str, Any]:
-    """Return the settings that a task's label leaves out, in which equal labels may differ."""
+def task_settings(study: Study, train_size: int) -> dict[str, dict[str, Any]]:
+    """Return, by task, the settings that its label leaves out, in which equal labels may differ."""
     task = study.task
-    return {
+    steps = budget_in_steps(task, task.batch_size, train_size)
+    shared = {
         "batch_size": task.batch_size,
-        "steps": budget_in_steps(task, task.batch_size, train_size),
+        "steps": steps,
         "weight_decay": task.weight_decay,
         "validation": task.validation,
         "dtype": task.dtype,
         "stop": study.stop.when,
         "seeds": sorted(study.seeds),
     }
+    return {
+        task_label(task, point): {**shared, "steps": share_of(steps, point)}
+        for point in task_points(study)
+    }
+
+
+def labels_of(study: Study) -> list[str]:
+    """Return the names of the study's tasks."""
+    return list(dict.fromkeys(task_label(study.task, point) for point in task_points(study)))

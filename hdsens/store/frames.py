@@ -17,8 +17,9 @@ from hdsens.store.learned import learned
 from hdsens.store.place import Location
 from hdsens.store.store import Store
 from hdsens.study import Study
-from hdsens.study.cells import Cell, expand
+from hdsens.study.cells import Cell, canonical_json, expand
 from hdsens.study.columns import CELLS
+from hdsens.study.task_factors import task_label, task_point, task_points
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
     own, rest = _split(frame, expected)
     names = _factor_names(study, rest["factors"].unique() if all else ())
     current = _of_study(_with_factors(own, names), study, expected)
+    trained_as = _trained_as(own.assign(task=current["task"]))
     if all:
         current = pd.concat([current, _with_factors(rest, names)], ignore_index=True)
     elif "source" not in names:
@@ -88,8 +90,8 @@ def read_cells(folder: Location, *, all: bool = False) -> pd.DataFrame:
         factors=tuple(names),
         expected=len(expected) + (len(rest) if all else 0),
         protocol_history=protocol_history(study, store.runs()),
-        trained_as=_trained_as(own, study),
-        task_settings={study.task.label: task_settings(study, train_size)},
+        trained_as=trained_as,
+        task_settings=task_settings(study, train_size),
     )
     return facts.carried_by(current)
 
@@ -128,16 +130,25 @@ def read_results(folder: Location) -> Results:
     )
 
 
+def _labels(study: Study, cells: Sequence[Cell]) -> list[str]:
+    """Name the task of each cell."""
+    labels = {canonical_json(p): task_label(study.task, p) for p in task_points(study)}
+    if len(labels) == 1:
+        return list(labels.values()) * len(cells)
+    return [labels[canonical_json(task_point(cell.factors))] for cell in cells]
+
+
 _OWN_COLUMNS = ("lr", "hypergrad_lr")
 
 
-def _trained_as(frame: pd.DataFrame, study: Study) -> tuple[TrainedRole, ...]:
+def _trained_as(frame: pd.DataFrame) -> tuple[TrainedRole, ...]:
     """Role of each seed when its cells were trained, which the present study may have changed."""
     results = frame[frame["outcome"] != "failed"]
-    pairs = results[["seed", "role"]].drop_duplicates().sort_values(["role", "seed"])
+    roles = results[["task", "seed", "role"]].drop_duplicates()
+    roles = roles.sort_values(["role", "seed"], kind="stable")
     return tuple(
-        TrainedRole(task=study.task.label, seed=int(seed), role=str(role))
-        for seed, role in zip(pairs["seed"], pairs["role"], strict=True)
+        TrainedRole(task=str(task), seed=int(seed), role=str(role))
+        for task, seed, role in roles.itertuples(index=False)
     )
 
 
@@ -186,9 +197,10 @@ def _of_study(frame: pd.DataFrame, study: Study, expected: Sequence[Cell]) -> pd
             current[name] = float("nan")
     baselines = {arm.name: arm.baseline for arm in study.arms}
     present = set(frame["cell_id"])
+    cells = [cell for cell in expected if cell.cell_id in present]
     return current.assign(
         study=study.name,
-        task=study.task.label,
-        role=[cell.role for cell in expected if cell.cell_id in present],
+        task=_labels(study, cells),
+        role=[cell.role for cell in cells],
         baseline=current["arm"].map(baselines),
     )

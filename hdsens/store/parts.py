@@ -31,6 +31,7 @@ from hdsens.store.schema import KINDS, TYPES, VERSION, Version, version_of
 from hdsens.study import ARM_FACTORS
 from hdsens.study.columns import Column, is_reserved
 from hdsens.study.packs import hash_of_ids
+from hdsens.study.task_factors import is_factor_name
 
 _NAME = re.compile(r"([a-z]+)-([0-9a-f]{32})\.parquet")
 _LABEL = b"hdsens"
@@ -311,5 +312,5 @@ def _is_point(text: pa.Scalar) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return isinstance(point, dict) and all(
-        name in ARM_FACTORS or (name.isidentifier() and not is_reserved(name)) for name in point
+        name in ARM_FACTORS or (is_factor_name(name) and not is_reserved(name)) for name in point
     )

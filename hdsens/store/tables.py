@@ -13,6 +13,7 @@ from hdsens.records import CellRecord, PackRecord
 from hdsens.store.schema import KINDS, TRACES_SCHEMA, arrow_schema
 from hdsens.study import Study
 from hdsens.study.cells import floats
+from hdsens.study.task_factors import task_label
 from hdsens.version import __version__
 
 
@@ -22,7 +23,6 @@ def cells_table(
     """Make the table of cells, one row each; `wall_s` is the pack's seconds / pack size."""
     shared = {
         "study": study.name,
-        "task": study.task.label,
         "source": source,
         "wall_s": pack.seconds / len(pack.cells),
         "pack_size": len(pack.cells),
@@ -47,6 +47,7 @@ def _row(study: Study, record: CellRecord) -> dict[str, Any]:
         **{f"steps_to_{name}": step for name, step in record.steps_to.items()},
         **record.more,
         "cell_id": cell.cell_id,
+        "task": task_label(study.task, cell.factors),
         "arm": cell.arm,
         "baseline": arm.baseline,
         "optimizer": arm.optimizer,

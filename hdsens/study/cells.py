@@ -11,11 +11,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from hdsens.errors import InputError
 from hdsens.study.declaration import ARM_FACTORS, DEFAULT_LOSS, Arm, Study, Task
 from hdsens.study.levels import Level
+from hdsens.study.task_factors import (
+    CLIPPING,
+    is_optimizer_argument,
+    share_of,
+    table_and_key,
+)
 
 IDENTITY_VERSION = 1
 
@@ -117,7 +123,8 @@ def grid(arm: Arm) -> Iterator[dict[str, Level]]:
 
 def arm_arguments(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[str, Any]:
     """Return the optimizer's arguments: factors win over settings, settings over the task."""
-    arguments = {"weight_decay": task.weight_decay, **arm.settings, **factors}
+    own = {name: level for name, level in factors.items() if is_optimizer_argument(name)}
+    arguments = {"weight_decay": task.weight_decay, **arm.settings, **own}
     arguments.pop("batch_size", None)
     return arguments
 
@@ -151,6 +158,11 @@ def floats(value: object) -> object:
     return value
 
 
+def clip_grad_norm(arm: Arm, factors: Mapping[str, Level]) -> float:
+    """Return the norm that a cell's gradients are clipped to; 0 is off."""
+    return float(cast(float, factors.get(CLIPPING, arm.clip_grad_norm)))
+
+
 def _batch_size(arm: Arm, task: Task, factors: Mapping[str, Level]) -> int:
     """Return the batch size: factors win over settings, these over the task."""
     stated = {"batch_size": task.batch_size, **arm.settings, **factors}
@@ -175,12 +187,12 @@ class _Point:
     @classmethod
     def of(cls, study: Study, arm: Arm, factors: Mapping[str, Level], train_size: int) -> _Point:
         batch_size = _batch_size(arm, study.task, factors)
-        steps = budget_in_steps(study.task, batch_size, train_size)
+        steps = share_of(budget_in_steps(study.task, batch_size, train_size), factors)
         before = {"arm": _arm_identity(arm, study.task, factors)}
         after = {
             "stop": study.stop.when,
             "targets": {name: target.batch_loss for name, target in study.targets.items()},
-            "task": _task_identity(study.task, batch_size, steps),
+            "task": _task_identity(study.task, factors, batch_size, steps),
             "version": IDENTITY_VERSION,
         }
         head = f'{canonical_json(before)[:-1]},"seed":'
@@ -206,16 +218,24 @@ def _arm_identity(arm: Arm, task: Task, factors: Mapping[str, Level]) -> dict[st
         "settings": {k: v for k, v in stated.items() if k not in factors},
         "factors": dict(factors),
         "schedule": arm.schedule,
-        "clip_grad_norm": arm.clip_grad_norm,
+        "clip_grad_norm": clip_grad_norm(arm, factors),
     }
 
 
-def _task_identity(task: Task, batch_size: int, steps: int) -> dict[str, Any]:
+def _task_identity(
+    task: Task, factors: Mapping[str, Level], batch_size: int, steps: int
+) -> dict[str, Any]:
+    set_by_factors = {table_and_key(factor) for factor in factors}
+
+    def stated(table: str) -> dict[str, Any]:
+        settings = getattr(task, table)
+        return {k: v for k, v in settings.items() if (table, k) not in set_by_factors}
+
     identity = {
         "model": task.model,
-        "model_settings": task.model_settings,
+        "model_settings": stated("model_settings"),
         "data": task.data,
-        "data_settings": task.data_settings,
+        "data_settings": stated("data_settings"),
         "batch_size": batch_size,
         "validation": task.validation,
         "dtype": task.dtype,

@@ -64,7 +64,8 @@ class Column:
 CELLS = (
     Column("cell_id", "text", "identity of the cell", required=True),
     Column("study", "text", "name of the study"),
-    Column("task", "text", "model and data, with their settings"),
+    Column("task", "text", "model, data and loss, with their settings; cells are compared "
+           "within one"),
     Column("arm", "text", "name of the arm"),
     Column("baseline", "text", "the arm that this one is compared with; null for a base arm"),
     Column("optimizer", "text", "as the study names it"),

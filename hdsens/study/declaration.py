@@ -30,6 +30,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -43,6 +44,7 @@ from hdsens.study.columns import is_reserved, is_taken
 from hdsens.study.fields import (
     ArmName,
     ColumnName,
+    FactorName,
     FewArms,
     Named,
     Real,
@@ -55,6 +57,7 @@ from hdsens.study.fields import (
 from hdsens.study.levels import SMALLEST, Level, NonNegativeLevels, OtherLevels
 from hdsens.study.optimizers import is_hd
 from hdsens.study.rules import check_plain, explain, number, rule_broken
+from hdsens.study.task_factors import BUDGET, CLIPPING, TABLES, changes_task, tasks_label
 from hdsens.text import level as written
 
 DEFAULT_LOSS = "cross_entropy"
@@ -141,8 +144,19 @@ class Protocol(Table):
     """
 
     pilot_seeds: Seeds
-    primary: dict[ArmName, dict[ColumnName, Level]] = {}
+    primary: dict[ArmName, dict[FactorName, Level]] = {}
     margins: Margins = Margins()
+
+
+def _flat(factors: object) -> object:
+    """Write factors from dotted keys of TOML, which are nested tables, with their full names."""
+    if not isinstance(factors, dict):
+        return factors
+    flat: dict[object, object] = {}
+    for name, levels in factors.items():
+        is_table = name in TABLES and isinstance(levels, dict)
+        flat.update({f"{name}.{k}": v for k, v in levels.items()} if is_table else {name: levels})
+    return flat
 
 
 class Arm(Table):
@@ -156,7 +170,7 @@ class Arm(Table):
     clip_grad_norm: Annotated[Real, Field(ge=0)] = 0.0
     lr: NonNegativeLevels
     hypergrad_lr: NonNegativeLevels | None = None
-    factors: dict[ColumnName, OtherLevels] = {}
+    factors: Annotated[dict[FactorName, OtherLevels], BeforeValidator(_flat)] = {}
 
     @model_validator(mode="after")
     def _names_are_free(self, info: ValidationInfo) -> Arm:
@@ -183,6 +197,8 @@ class Arm(Table):
                     raise rule_broken(
                         "must be whole numbers >= 1", size, part=part, remedy="e.g. [32, 128]"
                     )
+        _check_numbers(self, CLIPPING, "must be numbers >= 0", "0 is off", 0, math.inf)
+        _check_numbers(self, BUDGET, "must be shares > 0 and <= 1", "e.g. [0.1, 1.0]", SMALL, 1)
         return self
 
     @property
@@ -220,7 +236,7 @@ class Study(Table):
             + [", ".join(written(v) for v in arm.factor_levels.get(name, ())) for name in factors]
             for arm in self.arms
         ]
-        caption = f"{self.name}: {self.task.label}, seeds {', '.join(map(str, self.seeds))}"
+        caption = f"{self.name}: {self.task_label}, seeds {', '.join(map(str, self.seeds))}"
         return html_table(caption, ["arm", "optimizer", "baseline", *factors], rows)
 
     @classmethod
@@ -298,6 +314,11 @@ class Study(Table):
         return copied
 
     @property
+    def task_label(self) -> str:
+        """What the study trains, with the factors that make several tasks of it."""
+        return tasks_label(self)
+
+    @property
     def pilot_seeds(self) -> tuple[int, ...]:
         """Seeds that only choose; empty without a protocol."""
         return self.protocol.pilot_seeds if self.protocol else ()
@@ -335,6 +356,16 @@ def _is_count(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return value >= 1 and value == int(value)
+
+
+SMALL = 1e-12
+
+
+def _check_numbers(arm: Arm, factor: str, rule: str, remedy: str, low: float, high: float) -> None:
+    """Refuse levels of a factor that are no numbers from `low` to `high`."""
+    for level in arm.factors.get(factor, ()):
+        if isinstance(level, bool | str | tuple) or not low <= level <= high:
+            raise rule_broken(rule, level, part=f"factor {factor!r}", remedy=remedy)
 
 
 def _call(name: str, settings: Settings) -> str:
@@ -412,6 +443,14 @@ def _check_baseline(arm: Arm, arms: dict[str, Arm]) -> None:
                 missing[0],
                 part=part,
                 remedy=f"add that level to arm {arm.baseline!r}",
+            )
+    for factor in filter(changes_task, arm.factors):
+        if factor not in base.factors:
+            raise rule_broken(
+                f"must vary {factor} as the arm does: cells are compared within one task",
+                arm.baseline,
+                part=part,
+                remedy=f"give arm {arm.baseline!r} the same levels of {factor}",
             )
 
 

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from hdsens.study.levels import MAX_WHOLE
-from hdsens.study.rules import dotted_name, identifier, printable_name, rule_broken, safe_name, text
+from hdsens.study.rules import (
+    dotted_name,
+    factor_name,
+    identifier,
+    printable_name,
+    rule_broken,
+    safe_name,
+    text,
+)
 
 MAX_SEEDS = 1_000_000
 MAX_ARMS = 1000
@@ -44,6 +52,7 @@ def _json_value(value: object) -> object:
 Settings = Annotated[dict[str, Any], BeforeValidator(_settings)]
 StudyName = Annotated[str, BeforeValidator(safe_name)]
 ArmName = Annotated[str, BeforeValidator(printable_name)]
+FactorName = Annotated[str, BeforeValidator(factor_name)]
 ColumnName = Annotated[str, BeforeValidator(identifier)]
 Named = Annotated[str, BeforeValidator(dotted_name)]
 Real = Annotated[float, Field(strict=True)]

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hdsens.study.cells import Cell
+from hdsens.study.cells import Cell, canonical_json
 from hdsens.study.declaration import Study
 from hdsens.study.optimizers import update_rule
+from hdsens.study.task_factors import task_point
 
 DEFAULT_SIZE = 32
 
@@ -60,9 +61,10 @@ def pack_cells(
 
     Base arms and their HD arms follow one update rule (β = 0) and share packs.
     """
-    groups: dict[tuple[int, int, str], list[Cell]] = {}
+    groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
-        key = (cell.seed, cell.batch_size, update_rule(study.arm(cell.arm).optimizer))
+        task = canonical_json(task_point(cell.factors))
+        key = (cell.seed, cell.batch_size, update_rule(study.arm(cell.arm).optimizer), task)
         groups.setdefault(key, []).append(cell)
     return tuple(
         make_pack(chunk, path) for group in groups.values() for chunk in _even_chunks(group, size)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hdsens.errors import InputError, shown
+from hdsens.study.task_factors import is_factor_name
 
 MAX_NAME_BYTES = 100
 MAX_TEXT = 1000
@@ -79,6 +80,17 @@ def identifier(value: object) -> object:
     printable_name(value)
     if not str(value).isidentifier():
         raise rule_broken("must be a Python identifier", remedy="use letters, digits and '_'")
+    return value
+
+
+def factor_name(value: object) -> object:
+    """Check the name of a factor, which becomes a column of the results."""
+    printable_name(value)
+    if not is_factor_name(str(value)):
+        raise rule_broken(
+            "must be a Python identifier, or model.… or data.… with one",
+            remedy="use letters, digits and '_'",
+        )
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study, Task
+from hdsens.study.task_factors import task_of, task_points
 from hdsens.tasks.data import (
     check_data,
     fingerprint,
@@ -20,12 +21,18 @@ from hdsens.training.optimizers import check_optimizers
 
 
 def check_study(study: Study) -> None:
-    """Check names, settings and shapes of the task and the arguments of every optimizer.
+    """Check names, settings and shapes of the study's tasks and the arguments of every optimizer.
 
     Raises:
         InputError: with the first rule that is broken.
     """
-    task = study.task
+    for task in tasks_of(study):
+        _check_task(study, task)
+    _check_train_sizes(study)
+    check_optimizers(study)
+
+
+def _check_task(study: Study, task: Task) -> None:
     try:
         check_data(task.data, task.data_settings)
         check_model(task.model, task.model_settings)
@@ -40,7 +47,33 @@ def check_study(study: Study) -> None:
             f"must load: {describe(error)}",
             remedy="mend the factory or its settings",
         ) from error
-    check_optimizers(study)
+
+
+def _check_train_sizes(study: Study) -> None:
+    """Refuse epochs that are not equally long at all levels of a factor."""
+    if study.task.epochs is None:
+        return
+    sizes = sorted({examples_to_train(task) for task in tasks_of(study)})
+    if len(sizes) > 1:
+        raise InputError(
+            f"study {study.name!r}: task: epochs",
+            "must have the same number of training examples at every level of data.…",
+            sizes,
+            "give the budget as steps",
+        )
+
+
+def tasks_of(study: Study) -> list[Task]:
+    """Return the tasks that the study's cells train on: several with factors such as model.width.
+
+    Tasks that differ in their budgets alone are one here.
+    """
+    tasks: list[Task] = []
+    for point in task_points(study):
+        task = task_of(study.task, point)
+        if task not in tasks:
+            tasks.append(task)
+    return tasks
 
 
 def check_data_again(study: Study) -> None:
@@ -49,17 +82,17 @@ def check_data_again(study: Study) -> None:
     Raises:
         InputError: it gives other data, so that results would depend on who trains.
     """
-    name, settings = study.task.data, study.task.data_settings
-    if not is_import_path(name):
+    if not is_import_path(study.task.data):
         return
-    before = fingerprint(load_data(name, settings))
-    forget_data()
-    if fingerprint(load_data(name, settings)) != before:
-        raise InputError(
-            f"study {study.name!r}: task: data set {name!r}",
-            "must give the same data at each call, but two calls differ",
-            remedy="draw from a generator that the factory makes with a fixed seed",
-        )
+    for name, settings in ((task.data, task.data_settings) for task in tasks_of(study)):
+        before = fingerprint(load_data(name, settings))
+        forget_data()
+        if fingerprint(load_data(name, settings)) != before:
+            raise InputError(
+                f"study {study.name!r}: task: data set {name!r}",
+                "must give the same data at each call, but two calls differ",
+                remedy="draw from a generator that the factory makes with a fixed seed",
+            )
 
 
 def fetch_data(study: Study) -> None:
@@ -68,10 +101,16 @@ def fetch_data(study: Study) -> None:
     Raises:
         InputError: they are not to be had, or broken.
     """
-    try:
-        load_data(study.task.data, study.task.data_settings)
-    except InputError as error:
-        raise error.within(f"study {study.name!r}: task") from None
+    for task in tasks_of(study):
+        try:
+            load_data(task.data, task.data_settings)
+        except InputError as error:
+            raise error.within(f"study {study.name!r}: task") from None
+
+
+def training_examples(study: Study) -> int:
+    """Number of training examples of the study's first task, by which epochs become steps."""
+    return examples_to_train(tasks_of(study)[0])
 
 
 def examples_to_train(task: Task) -> int:

@@ -15,6 +15,7 @@ from hdsens.records import CellRecord, PackRecord, Snapshot, failure
 from hdsens.study import Study
 from hdsens.study.cells import Cell
 from hdsens.study.packs import Path
+from hdsens.study.task_factors import study_of
 from hdsens.training.choosing.memory import out_of_memory
 from hdsens.training.environment import resolve_device, training_environment
 from hdsens.training.examples import load_examples
@@ -42,7 +43,7 @@ class PackTraining:
 
     Args:
         study: the study that the cells are of.
-        cells: the members, all of one seed and batch size.
+        cells: the members, all of one task, seed and batch size.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; part of what makes two runs equal bit for bit.
         path: `fused` trains them together (in turns where they are many), `plain` one by one.
@@ -66,8 +67,8 @@ class PackTraining:
         snapshot: Snapshot | None = None,
         job: Job | None = None,
     ) -> None:
-        self.job = job
-        self._study = study
+        self._study = study_of(study, cells[0].factors) if cells else study
+        self.job = job if job and job.study.task == self._study.task else None
         self._cells = tuple(cells)
         self._device = resolve_device(device)
         self._threads = threads

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from hdsens.errors import USER_ERRORS
 from hdsens.records import CellRecord, Snapshot, failure
-from hdsens.study.cells import Cell
+from hdsens.study.cells import Cell, clip_grad_norm
 from hdsens.training.examples import Batches, Split
 from hdsens.training.job import (
     Evaluation,
@@ -83,7 +83,7 @@ class PlainRun:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.parameters, arm, study.task, cell.factors)
         self.schedule = build_schedule(self.optimizer, arm.schedule)
-        self.clip = arm.clip_grad_norm
+        self.clip = clip_grad_norm(arm, cell.factors)
         self.largest = torch.finfo(self.parameters[0].dtype).max
         self.batches = Batches(job.examples, cell.seed, cell.batch_size)
         self.recorder = Recorder(job.target_losses, self.batches.per_epoch)

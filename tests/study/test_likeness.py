@@ -164,7 +164,7 @@ def departures(study: Study) -> list[str]:
     cells = pd.DataFrame(rows)
     cells.attrs["factors"] = list(dict.fromkeys(n for a in study.arms for n in a.factor_levels))
     cells.attrs["protocol_history"] = protocol_history(study, [])
-    cells.attrs["task_settings"] = {study.task.label: task_settings(study, N_EXAMPLES)}
+    cells.attrs["task_settings"] = task_settings(study, N_EXAMPLES)
     start = f"arm arm on {study.task.label}: "
     found = [text.removeprefix(start) for text in verdict(cells).deviations if start in text]
     return [text for text in found if "its baseline's" in text]

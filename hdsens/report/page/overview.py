@@ -42,7 +42,7 @@ def summary(views: Sequence[ResultView]) -> tuple[Line, ...]:
 def _lines(view: ResultView) -> list[Line]:
     account = view.account
     cells = f"{account.used:,} of {account.expected:,}"
-    start = (view.key, view.study.name, view.study.task.label, cells)
+    start = (view.key, view.study.name, view.study.task_label, cells)
     lines = [
         Line(*start, family.title, _said(family.answer), _marks(family.strips))
         for family in view.families

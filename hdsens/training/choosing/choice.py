@@ -11,9 +11,10 @@ import torch
 
 from hdsens.errors import USER_ERRORS, InputError, describe
 from hdsens.study import Study
-from hdsens.study.cells import Cell
+from hdsens.study.cells import Cell, canonical_json
 from hdsens.study.optimizers import update_rule
 from hdsens.study.packs import DEFAULT_SIZE, Pack, Path, pack_cells
+from hdsens.study.task_factors import study_of, task_point
 from hdsens.training.choosing.first_step import try_first_step
 from hdsens.training.choosing.probe import Probe
 from hdsens.training.environment import resolve_device, training_environment
@@ -65,9 +66,16 @@ def choose_packs(
     Raises:
         InputError: the model or the data cannot make the first step, so that no cell could.
     """
+    by_task: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_task.setdefault(canonical_json(task_point(cell.factors)), []).append(cell)
+    packs: list[Pack] = []
     with training_environment(getattr(torch, study.task.dtype), threads):
-        job = try_first_step(study, cells, resolve_device(device))
-        return tuple(_choose_packs(job, cells, threads, size, path))
+        for members in by_task.values():
+            of_task = study_of(study, members[0].factors)
+            job = try_first_step(of_task, members, resolve_device(device))
+            packs += _choose_packs(job, members, threads, size, path)
+    return tuple(packs)
 
 
 def _choose_packs(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hdsens.errors import USER_ERRORS
 from hdsens.records import CellRecord, Snapshot
-from hdsens.study.cells import Cell
+from hdsens.study.cells import Cell, clip_grad_norm
 from hdsens.training.examples import Batches
 from hdsens.training.fused.fusable import rule_of, settings_of
 from hdsens.training.fused.ledger import Ledger, Pair, Window
@@ -244,7 +244,8 @@ class FusedRun:
         ]
         rule = rule_of(arms[0], study.task, cells[0].factors)
         parameters = [self.stack.parameters[name] for name in self.trained]
-        return rule(settings, [arm.clip_grad_norm for arm in arms], parameters)
+        clips = [clip_grad_norm(arm, cell.factors) for arm, cell in zip(arms, cells, strict=True)]
+        return rule(settings, clips, parameters)
 
     def _index(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(rows).to(self.job.device)
