@@ -21,6 +21,7 @@ from hdsens.study.cells import Cell, expand, grid
 from hdsens.study.packs import pack_cells
 from hdsens.study.task_factors import study_of, task_points
 from hdsens.tasks import data_names, model_names
+from hdsens.tasks.names import loss_names
 from hdsens.training.check import check_study, training_examples
 from hdsens.training.choosing.dry_run import explain_layers
 from hdsens.training.fused.fusable import obstacle
@@ -78,7 +79,7 @@ def store_of(file: Path, out: Location | None) -> tuple[Store, Sequence[Cell], t
 
 
 def known_names() -> dict[str, tuple[str, ...]]:
-    """List the models, data sets and optimizers that a study file can name without a path."""
+    """List the models, data sets, losses and optimizers that a study can name without a path."""
     found = inspect.getmembers(torch.optim, inspect.isclass)
     others = [
         name
@@ -91,6 +92,7 @@ def known_names() -> dict[str, tuple[str, ...]]:
     return {
         "models": model_names(),
         "data": data_names(),
+        "losses": loss_names(),
         "optimizers": (*own, *(name for name in others if name not in own)),
     }
 

@@ -92,6 +92,11 @@ def check_model(name: str, settings: Mapping[str, Any] | None = None) -> None:
     resolve_settings(f"model {name!r}", settings or {}, MODELS[name])
 
 
+def loss_names() -> tuple[str, ...]:
+    """List the registered losses."""
+    return tuple(LOSSES)
+
+
 def check_loss(name: str, settings: Mapping[str, Any], n_classes: int | None) -> None:
     """Check a loss' name and settings, and whether it takes the targets of the data.
 

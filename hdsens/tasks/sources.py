@@ -148,16 +148,30 @@ def read_digits() -> RawData:
     The file is read as `sklearn.datasets.load_digits` does. Importing that takes two seconds in
     every process that trains.
     """
-    spec = find_spec("sklearn")
-    assert spec is not None, "scikit-learn is a dependency"
-    assert spec.submodule_search_locations is not None
-    folder = Path(spec.submodule_search_locations[0])
-    rows = np.loadtxt(folder / "datasets" / "data" / "digits.csv.gz", delimiter=",").astype(int)
+    rows = np.loadtxt(_of_sklearn("digits.csv.gz"), delimiter=",").astype(int)
     images, labels = rows[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8), rows[:, -1]
     by_class = np.argsort(labels, kind="stable")
     is_test = np.zeros(len(images), bool)
     is_test[by_class[::5]] = True
     return RawData(images[~is_test], labels[~is_test], images[is_test], labels[is_test])
+
+
+def read_diabetes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read scikit-learn's diabetes as measured: 10 numbers of each of 442 patients, and a target.
+
+    The target is how far the disease had gone a year later (Efron et al., 2004, Annals of
+    Statistics 32, 407-499).
+    """
+    inputs = np.loadtxt(_of_sklearn("diabetes_data_raw.csv.gz"))
+    return inputs, np.loadtxt(_of_sklearn("diabetes_target.csv.gz"))
+
+
+def _of_sklearn(file: str) -> Path:
+    """Return where scikit-learn keeps a data file, without importing it."""
+    spec = find_spec("sklearn")
+    assert spec is not None, "scikit-learn is a dependency"
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / file
 
 
 def read_idx_set(source: IdxSet) -> RawData:

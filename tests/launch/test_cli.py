@@ -230,11 +230,12 @@ def test_bad_input_is_one_line_and_exit_status_2(small, tmp_path, arguments, mes
 def test_list_names_what_a_study_can_name(tmp_path):
     lines = hdsens("list", cwd=tmp_path).stdout.splitlines()
     assert lines[0] == "models: logreg, mlp, cnn, vgg16_bn"
-    assert lines[1] == "data: digits, mnist, fashion_mnist, cifar10, cifar10_small"
-    assert lines[2].startswith("optimizers: SGDHD, AdamHD, ")
-    assert "LBFGS" not in lines[2]  # it needs a closure
-    assert "Muon" not in lines[2]  # it takes no vectors
-    assert "SparseAdam" not in lines[2]  # it takes no dense gradients
+    assert lines[1] == "data: digits, mnist, fashion_mnist, cifar10, cifar10_small, diabetes"
+    assert lines[2] == "losses: cross_entropy, mse"
+    assert lines[3].startswith("optimizers: SGDHD, AdamHD, ")
+    assert "LBFGS" not in lines[3]  # it needs a closure
+    assert "Muon" not in lines[3]  # it takes no vectors
+    assert "SparseAdam" not in lines[3]  # it takes no dense gradients
 
 
 def test_importing_is_light():

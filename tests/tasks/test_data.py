@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits
 
 from hdsens.errors import InputError
 from hdsens.tasks import data as tasks
@@ -61,6 +61,22 @@ def test_every_registered_set_has_the_sizes_and_types_it_states(name):
     assert np.unique(data.train_targets).tolist() == list(range(data.n_classes))
     assert np.isfinite(data.train_inputs).all()
     assert data.augment is None
+
+
+def test_diabetes_is_scikit_learns_with_every_fifth_patient_for_tests():
+    data, (inputs, targets) = load_data("diabetes", {}), load_diabetes(return_X_y=True)
+    is_test = np.arange(442) % 5 == 4
+    assert (len(data.train_inputs), len(data.test_inputs)) == (354, 88)
+    assert (tasks.train_size("diabetes", {}), tasks.test_size("diabetes", {})) == (354, 88)
+    assert data.n_classes is None
+    assert data.n_outputs == 1
+    for ours, theirs in ((data.train_inputs, inputs), (data.train_targets, targets)):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours.mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(ours.std(axis=0), 1, rtol=1e-5)
+        # theirs are centred and scaled over all patients: the same up to a line, column by column
+        for a, b in zip(np.atleast_2d(ours.T), np.atleast_2d(theirs[~is_test].T), strict=True):
+            assert np.corrcoef(a, b)[0, 1] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["digits", pytest.param("mnist", marks=needs_mnist)])

@@ -17,7 +17,14 @@ def message(check, *arguments):
 
 def test_every_registered_name_passes():
     assert model_names() == ("logreg", "mlp", "cnn", "vgg16_bn")
-    assert data_names() == ("digits", "mnist", "fashion_mnist", "cifar10", "cifar10_small")
+    assert data_names() == (
+        "digits",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar10_small",
+        "diabetes",
+    )
     for name in model_names():
         check_model(name)
     for name in data_names():
@@ -34,7 +41,7 @@ def test_an_unknown_model_lists_the_known_ones_and_the_closest():
 def test_an_unknown_data_set_lists_the_known_ones_and_the_closest():
     assert message(check_data, "fashionmnist") == (
         "data set 'fashionmnist' must be one of digits, mnist, fashion_mnist, cifar10, "
-        "cifar10_small or 'package.module:factory'; did you mean 'fashion_mnist'?"
+        "cifar10_small, diabetes or 'package.module:factory'; did you mean 'fashion_mnist'?"
     )
 
 
