@@ -317,7 +317,8 @@ def verdict(results: tuple[Path | str, ...]) -> None:
     from hdsens.store import read_results
 
     read = [read_results(folder) for folder in results]
-    click.echo(judge(join_cells([r.cells for r in read]), read[0].study.protocol))
+    first = read[0].study
+    click.echo(judge(join_cells([r.cells for r in read]), first.protocol, first.metric))
 
 
 @cli.command()
@@ -340,7 +341,8 @@ def diff(before: Path | str, after: Path | str) -> int:
     from hdsens.report import compare
     from hdsens.store import read_results
 
-    found = compare(read_results(before), read_results(after))
+    earlier, later = read_results(before), read_results(after)
+    found = compare(earlier, later, later.study.metric)
     if found.points.empty and found.outcomes.empty:
         raise InputError(
             f"results {str(before)!r} and {str(after)!r}",

@@ -35,6 +35,7 @@ class Declaration(_Stated):
     protocol: Protocol | None
     seeds: list[int]
     arms: dict[str, DeclaredArm]
+    metric: str = "train_loss"
 
 
 class HistoryEntry(BaseModel):
@@ -74,8 +75,12 @@ def declaration(study: Study) -> dict[str, Any]:
         )
         for arm in study.arms
     }
-    declared = Declaration(protocol=study.protocol, seeds=sorted(study.seeds), arms=arms)
-    return declared.model_dump(mode="json")
+    declared = Declaration(
+        protocol=study.protocol, seeds=sorted(study.seeds), arms=arms, metric=study.metric
+    )
+    # Earlier versions know no metric, and can read the record where it is the one that they judge.
+    known = study.metric == Declaration.model_fields["metric"].default
+    return declared.model_dump(mode="json", exclude={"metric"} if known else None)
 
 
 def protocol_history(study: Study, runs: Iterable[Mapping[str, Any]]) -> tuple[HistoryEntry, ...]:

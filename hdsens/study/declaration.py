@@ -217,10 +217,14 @@ ARM_FACTORS = ("lr", "hypergrad_lr")
 
 
 class Study(Table):
-    """A declared experiment; see the module's docstring for an example."""
+    """A declared experiment; see the module's docstring for an example.
+
+    `metric` is what tables, verdict and page judge; it is no part of a cell's identity.
+    """
 
     name: StudyName
     seeds: Seeds = (0, 1, 2)
+    metric: Literal["train_loss", "valid_loss"] = "train_loss"
     task: Task
     trace: Trace = Trace()
     targets: dict[ColumnName, Target] = {}

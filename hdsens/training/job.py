@@ -82,6 +82,10 @@ class Job:
             self._initial_losses[seed] = evaluate(model, self.examples.train, self.loss).loss
         return self._initial_losses[seed]
 
+    def initial_valid_loss(self, seed: int) -> float:
+        """Return the validation loss of the seed's fresh model."""
+        return evaluate(self.fresh_model(seed), self.examples.valid, self.loss).loss
+
     @property
     def target_losses(self) -> dict[str, float]:
         """Minibatch loss at or below which each target counts as reached."""

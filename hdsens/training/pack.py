@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -76,6 +76,7 @@ class PackTraining:
         self._snapshot = snapshot if snapshot and is_usable(snapshot, study, path) else None
         self._seconds = self._snapshot.details["seconds"] if self._snapshot else 0.0
         self._ready: list[CellRecord] = []
+        self._initial_valid_loss: float | None = None
         self._turns: deque[_Turn] | None = None
         self._run: FusedRun | PlainRun | None = None
         self._is_serialisable = True
@@ -129,13 +130,20 @@ class PackTraining:
         The seconds before an interruption count too.
         """
         order = {cell.cell_id: i for i, cell in enumerate(self._cells)}
+        cells = sorted(self._ready, key=lambda record: order[record.cell.cell_id])
         return PackRecord(
-            cells=tuple(sorted(self._ready, key=lambda record: order[record.cell.cell_id])),
+            cells=tuple(self._with_beginning(record) for record in cells),
             seconds=self._seconds,
             device=_device_name(self._device),
             dtype=self._study.task.dtype,
             torch_version=torch.__version__,
         )
+
+    def _with_beginning(self, record: CellRecord) -> CellRecord:
+        """Add what is known of the untrained model besides its training loss."""
+        if record.outcome == "failed":
+            return record
+        return replace(record, more={**record.more, "initial_valid_loss": self._initial_valid_loss})
 
     def _step(self) -> None:
         try:
@@ -155,6 +163,7 @@ class PackTraining:
     def _first_turns(self, job: Job) -> deque[_Turn]:
         """Return the turns of the cells that have not ended in the snapshot."""
         snapshot, self._snapshot = self._snapshot, None
+        self._initial_valid_loss = job.initial_valid_loss(self._cells[0].seed)
         if snapshot is not None:
             self._ready += ended_records(snapshot, self._cells, job.initial_loss)
         return deque(_turns(job, self.live, self._path, snapshot))

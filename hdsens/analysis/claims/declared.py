@@ -111,7 +111,7 @@ def _of_task(
     yield from _other_baselines(task, results, present)
     in_time = _in_time(histories)
     now = in_time[-1][1]
-    for what in ("protocol", "seeds", "arms"):
+    for what in ("protocol", "metric", "seeds", "arms"):
         others = [i for i, (_, declared) in enumerate(in_time) if _differs(what, declared, now)]
         if others and _ran_before(results, in_time[others[-1] + 1][0]):
             changed = f"{what} changed after confirmatory cells had run"
@@ -171,6 +171,8 @@ def _how(what: str, before: Declaration, now: Declaration) -> str:
         dropped = sorted(set(before.seeds) - set(now.seeds))
         parts = [("added", added), ("dropped", dropped)]
         return " (" + ", ".join(f"{verb}: {list_seeds(s)}" for verb, s in parts if s) + ")"
+    if what == "metric":
+        return f" ({before.metric} → {now.metric})"
     if what == "arms":
         own, other = _common_arms(now, before), _common_arms(before, now)
         return f" ({', '.join(name for name in own if own[name] != other[name])})"

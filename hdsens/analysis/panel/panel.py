@@ -126,7 +126,8 @@ def build_panel(
         account,
         roles.notes,
     )
-    return replace(panel, restrictions=(*roles.notes, *_few_seeds(panel), *_gaps(panel)))
+    notes = (*roles.notes, *_other_split(rows, metric), *_few_seeds(panel), *_gaps(panel))
+    return replace(panel, restrictions=notes)
 
 
 def _few_seeds(panel: Panel) -> Iterable[str]:
@@ -158,6 +159,25 @@ def _gaps(panel: Panel) -> Iterable[str]:
                 )
 
 
+UNTRAINED = {"valid_loss": "initial_valid_loss", "best_valid_loss": "initial_valid_loss"}
+"""Where the untrained model's value of a metric stands; that of others is `initial_loss`."""
+
+
+def _other_split(rows: pd.DataFrame, metric: str | None) -> Iterable[str]:
+    """Say where a validation loss is judged against the untrained model's training loss."""
+    own = UNTRAINED.get(metric or "")
+    if own is None:
+        return
+    judged = rows[rows["outcome"] != "failed"]
+    lacks = judged[own].isna() if own in judged else judged["outcome"].notna()
+    for task, n in lacks.groupby(judged["task"]).sum().items():
+        if n:
+            yield (
+                f"task {task!r}: {n} cells have no untrained validation loss: theirs is the"
+                " untrained training loss"
+            )
+
+
 def check_metric(rows: pd.DataFrame, metric: str) -> None:
     """Raise InputError unless the metric is a loss that every completed cell has."""
     if "accuracy" in metric:
@@ -178,12 +198,11 @@ def check_metric(rows: pd.DataFrame, metric: str) -> None:
 def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
     """Capped loss and L0 of each row, NaN for failed ones; L0 from the seed where a cell's is null.
 
-    L0 is the full training loss of the untrained model, also where the metric is a validation loss.
+    L0 is the untrained model's loss on the split of the metric; the training loss where a
+    validation loss has none, as cells of earlier versions have.
     """
     check_metric(rows, metric)
-    initial = rows["initial_loss"].astype("float64")
-    if initial.isna().any():
-        initial = initial.fillna(initial.groupby([rows["task"], rows["seed"]]).transform("mean"))
+    initial = untrained_loss(rows, metric)
     failed = (rows["outcome"] == "failed").to_numpy()
     l0 = np.where(failed, np.nan, initial.to_numpy())
     if np.isnan(l0[~failed]).any():
@@ -195,6 +214,20 @@ def capped_loss(rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
     diverged = (rows["outcome"] == "diverged").to_numpy()
     with np.errstate(invalid="ignore"):
         return np.where(~diverged & (loss < l0), loss, l0), l0
+
+
+def untrained_loss(rows: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """Loss of each row's untrained model on the split of the metric, as far as it is known."""
+    seeds = [rows["task"], rows["seed"]]
+
+    def known(name: str) -> pd.Series[float]:
+        found = rows[name].astype("float64")
+        return found.fillna(found.groupby(seeds).transform("mean")) if found.isna().any() else found
+
+    own = UNTRAINED.get(metric, "initial_loss")
+    if own not in rows or own == "initial_loss":
+        return known("initial_loss")
+    return known(own).fillna(known("initial_loss"))
 
 
 def _no_loss(rows: pd.DataFrame) -> tuple[Floats, Floats]:

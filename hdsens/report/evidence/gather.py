@@ -98,7 +98,7 @@ def gather(results: Results, against: Results | None = None) -> Evidence | None:
     cells, study = CheckedCells.of(results), results.study
     if not cells.account.used:
         return None
-    metrics = shown_metrics(cells.frame) or ("train_loss",)
+    metrics = shown_metrics(cells.frame, study.metric) or (study.metric,)
     metric = metrics[0]
     tables = {table.name: table.make(cells, metric) for table in TABLES}
     steps = {target: steps_to_target_table(cells, target) for target in study.targets}

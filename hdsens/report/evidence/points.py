@@ -18,10 +18,11 @@ METRICS = {
 """Losses that a report can show, in nats, with what they are called there."""
 
 
-def shown_metrics(cells: pd.DataFrame) -> tuple[str, ...]:
-    """Losses that every completed cell has, so that they can be compared."""
+def shown_metrics(cells: pd.DataFrame, judged: str) -> tuple[str, ...]:
+    """Losses that every completed cell has, so that they can be compared; the judged one first."""
     completed = cells[cells["outcome"] == "completed"]
-    return tuple(m for m in METRICS if m in cells and completed[m].notna().all())
+    names = dict.fromkeys((judged, *METRICS))
+    return tuple(m for m in names if m in cells and completed[m].notna().all())
 
 
 def family_points(

@@ -90,7 +90,7 @@ def joint_sentences(results: Sequence[Results]) -> list[str]:
     if not any(family.compared for r in results for family in families_of_study(r.study)):
         return []
     try:
-        found = verdict(joined, results[0].study.protocol)
+        found = verdict(joined, results[0].study.protocol, results[0].study.metric)
     except InputError as error:
         return [f"No verdict over tasks: {error}."]
     return [_sentence(row) for _, row in found.joint.iterrows()]

@@ -55,7 +55,11 @@ def render(results: Sequence[Results], *, against: Results | None = None) -> str
         joint=joint,
         question=question(*(one.study for one in results)),
         lines=summary(views) if len(views) > 1 else (),
-        change=change_view(compare(against, results[0]), str(against.folder)) if against else None,
+        change=change_view(
+            compare(against, results[0], results[0].study.metric), str(against.folder)
+        )
+        if against
+        else None,
         css=_asset("page.css"),
         js=_asset("cell_curves.js"),
         library=packed_vega() if any(one.data for one in views) else "",
