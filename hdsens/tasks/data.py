@@ -376,11 +376,12 @@ def _check_part(part: str, inputs: Inputs, targets: Targets, n_classes: int | No
 def _check_array(thing: str, array: Any, wanted: str) -> None:
     """Refuse all but an array of a dtype, the first word of `wanted`."""
     dtype = np.dtype(wanted.partition(",")[0])
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+    masked = isinstance(array, np.ma.MaskedArray)
+    if masked or not isinstance(array, np.ndarray) or array.dtype != dtype:
         raise InputError(
             thing,
             f"must be a NumPy array of {wanted}",
-            getattr(array, "dtype", type(array).__name__),
+            "a masked array" if masked else getattr(array, "dtype", type(array).__name__),
         )
 
 

@@ -65,11 +65,6 @@ class Job:
         return (task.model, task.data, task.loss, *(arm.optimizer for arm in arms))
 
     @cached_property
-    def has_own_model(self) -> bool:
-        """Whether the model is a person's own, which may keep what no state_dict has."""
-        return is_import_path(self.study.task.model)
-
-    @cached_property
     def loss(self) -> Loss:
         """What the study's cells minimise."""
         task = self.study.task

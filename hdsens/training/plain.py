@@ -28,6 +28,7 @@ from hdsens.training.recorder import Recorder
 from hdsens.training.resuming.held_state import changes_in, held_state, put_back
 from hdsens.training.resuming.optimizer_state import load_optimizer, save_optimizer
 from hdsens.training.resuming.snapshots import (
+    NotSerialisableError,
     note_unusable,
     rows_of,
     to_array,
@@ -91,7 +92,8 @@ class PlainRun:
         self.traced = trace_steps(study.trace.points, cell.steps) | self.evaluated
         self.taken = 0
         self._end: _End | None = None
-        self._held_at_first = held_state(model) if job.has_own_model else None
+        self._held_at_first = held_state(model) if job.has_own_code else None
+        self._trained_at_first = self._kinds_of_weights()
         set_mode(self.optimizer, "train")
 
     @property
@@ -158,6 +160,8 @@ class PlainRun:
                 the model holds something besides tensors and plain data.
         """
         held = changes_in(self.model, self._held_at_first)
+        if self._kinds_of_weights() != self._trained_at_first:
+            raise NotSerialisableError("the model adds, freezes or thaws parameters or buffers")
         set_mode(self.optimizer, "eval")  # as its users do before they save
         arrays, optimizer = save_optimizer(self.optimizer)
         weights = {f"model/{name}": to_array(w)[None] for name, w in self._weights().items()}
@@ -178,12 +182,13 @@ class PlainRun:
     def restore(self, snapshot: Snapshot) -> None:
         """Resume from a snapshot of the cell."""
         arrays = rows_of(snapshot, [self.cell])
+        # Before the weights, with which something that is put back may share memory.
+        put_back(self.model, snapshot.details.get("held", {}))
         kept = under("model", arrays)
         for name, weight in self._weights().items():
             weight.copy_(to_tensor(kept[name][0], self.job.device))
         load_optimizer(self.optimizer, arrays, snapshot.details["optimizer"])
         set_mode(self.optimizer, "train")
-        put_back(self.model, snapshot.details.get("held", {}))
         if self.schedule is not None:
             self.schedule.last_epoch = snapshot.step
         self.recorder.restore(snapshot.details["recorder"])
@@ -192,6 +197,10 @@ class PlainRun:
     def _weights(self) -> dict[str, Tensor]:
         """Return all parameters and buffers by name, frozen and non-persistent ones too."""
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+
+    def _kinds_of_weights(self) -> dict[str, bool]:
+        """Return whether each parameter and buffer is trained."""
+        return {name: weight.requires_grad for name, weight in self._weights().items()}
 
     def update(self, step: int) -> float | None:
         """Make one update, and return the minibatch's loss; None where anything is non-finite."""

@@ -489,3 +489,120 @@ def _counting_hook():
         return output / (1 + 0.1 * calls)
 
     return hook
+
+
+class _ChangesLate(nn.Module):
+    """Changes itself at its fifth pass in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.passes = mlp(), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        if self.training and self.passes == 3:
+            self.change()
+        return self.net(x)
+
+    def change(self) -> None:
+        raise NotImplementedError
+
+
+class Freezes(_ChangesLate):
+    """Freezes its first layer."""
+
+    def change(self) -> None:
+        self.net[0].requires_grad_(False)
+
+
+class ReplacesTanh(_ChangesLate):
+    """Puts another module without parameters in the place of one."""
+
+    def change(self) -> None:
+        self.net[1] = nn.ReLU()
+
+
+class OtherFunction(_ChangesLate):
+    """Applies another function from then on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.function = torch.tanh
+
+    def change(self) -> None:
+        self.function = torch.relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(super().forward(x))
+
+
+class BufferLate(nn.Module):
+    """Has a buffer that is None before the first minibatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+        self.register_buffer("mean", None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            mean = x.mean(0)
+            self.mean = mean if self.mean is None else 0.9 * self.mean + 0.1 * mean
+        return self.net(x if self.mean is None else x - self.mean)
+
+
+class OldSpectral(nn.Module):
+    """Keeps beside a parameter what shares its memory, as the older `spectral_norm` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+        torch.nn.utils.spectral_norm(self.net[0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+class WarmsUp(torch.optim.SGD):
+    """Counts its steps in the closure of a hook."""
+
+    def __init__(self, params, lr=0.1, weight_decay=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+        taken = [0]
+
+        def hook(optimizer, args, kwargs):
+            taken[0] += 1
+            for group in optimizer.param_groups:
+                group["lr"] = lr * min(1.0, taken[0] / 5)
+
+        self.register_step_pre_hook(hook)
+
+
+class OnParameters(torch.optim.SGD):
+    """Keeps a momentum on the parameters themselves."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.kept = 0.9 * getattr(p, "kept", 0.0) + p.grad
+            p.sub_(p.kept, alpha=self.param_groups[0]["lr"])
+
+
+class _Draws:
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+
+
+DRAWS = _Draws()
+
+
+class DrawsElsewhere(nn.Module):
+    """Draws its noise from an object of its module, which all cells share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(x.shape, generator=DRAWS.generator, dtype=x.dtype)
+        return self.net(x + 0.5 * noise if self.training else x)

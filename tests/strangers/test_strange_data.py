@@ -31,6 +31,14 @@ def test_of_many_rows_that_are_not_finite_some_are_named():
         replace(blobs(), train_inputs=blobs().train_inputs * np.float32(np.nan))
 
 
+def test_a_masked_array_is_refused():
+    """Its mask would hide rows that are not finite from every check."""
+    masked = np.ma.masked_invalid(blobs().train_inputs)
+    told = r"^data: train_inputs must be a NumPy array of float32.* \(got 'a masked array'\)$"
+    with pytest.raises(InputError, match=told):
+        replace(blobs(), train_inputs=masked)
+
+
 def test_a_factory_that_gives_other_data_at_each_call_is_refused():
     study = declare(data="other_each_time")
     with pytest.raises(InputError) as caught:

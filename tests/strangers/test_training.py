@@ -6,6 +6,7 @@ import pytest
 import torch
 from strange import cells_of, declare
 
+from hdsens.errors import InputError
 from hdsens.training.choosing.choice import choose_packs
 from hdsens.training.environment import training_environment
 from hdsens.training.examples import load_examples
@@ -183,3 +184,34 @@ def test_an_lr_at_which_torchs_product_overflows_is_trained_as_torch_does():
     (record,) = PackTraining(study, packs[0].cells, "cpu", 1, "plain")
     (other,) = PackTraining(study, packs[0].cells, "cpu", 1, "fused")
     assert (record.outcome, other.outcome) == ("diverged", "completed")
+
+
+LATE = {
+    "Freezes": {"model": "Freezes"},
+    "ReplacesTanh": {"model": "ReplacesTanh"},
+    "OtherFunction": {"model": "OtherFunction"},
+    "BufferLate": {"model": "BufferLate"},
+    "OldSpectral": {"model": "OldSpectral"},
+    "a hook's count": {"optimizer": "strange:WarmsUp"},
+    "on parameters": {"model": "logreg", "optimizer": "strange:OnParameters"},
+}
+
+
+@pytest.mark.parametrize("what", LATE)
+def test_what_a_checkpoint_cannot_hold_is_no_checkpoint_or_goes_on_alike(what, caplog):
+    study = declare(**LATE[what], lr=[0.1], task={"steps": 8})
+    training = PackTraining(study, cells_of(study), "cpu", 1, "plain")
+    for _ in range(4):
+        training.advance()
+    snapshot = training.snapshot()
+    if snapshot is None:
+        assert "cannot be checkpointed" in caplog.text
+    else:
+        assert trained(study, "plain", snapshot) == trained(study)
+
+
+def test_own_code_is_tried_where_a_step_shows():
+    """At lr = 0, the first level, equal cells stay equal whatever they draw."""
+    study = declare("DrawsElsewhere", lr=[0.0, 0.1])
+    with pytest.raises(InputError, match="must train each cell as if it were the only one"):
+        choose_packs(study, cells_of(study), "cpu", 1, None, "plain")

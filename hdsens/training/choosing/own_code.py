@@ -52,8 +52,10 @@ def try_own_code(job: Job, cells: Sequence[Cell]) -> None:
             _try_sizes(job, cells)
     except InputError as error:
         raise error.within(f"study {job.study.name!r}: task") from None
-    for cell in {cell.arm: cell for cell in reversed(cells)}.values():
-        _try_steps(job, cell)
+    for arm in {cell.arm: None for cell in cells}:
+        of_arm = [cell for cell in cells if cell.arm == arm]
+        # At lr = 0 no step would show in the weights.
+        _try_steps(job, next((cell for cell in of_arm if cell.factors.get("lr")), of_arm[0]))
 
 
 def untrained_parameters(model: nn.Module, loss: Tensor, known: Collection[int]) -> list[str]:

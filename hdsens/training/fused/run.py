@@ -89,7 +89,7 @@ class FusedRun:
         self.batches = Batches(job.examples, first.seed, first.batch_size)
         self._parts = tuple(self.stack.module.parameters())
         self._frozen_at_first = {name: t._version for name, t in self.stack.frozen.items()}
-        self._held_at_first = held_state(self.stack.module) if job.has_own_model else None
+        self._held_at_first = held_state(self.stack.module) if job.has_own_code else None
         self.ledger = Ledger(cells, job.target_losses, self.batches.per_epoch)
         self.may_stop = study.stop.when == "targets"
         self.evaluated = evaluation_steps(study.trace.evaluate, first.steps)

@@ -50,10 +50,12 @@ State = dict[str, Any]
 def held_state(model: nn.Module) -> State:
     """Return what a model and its modules hold besides parameters and buffers.
 
-    Of what is no plain data it has a hash of the pickled form, where there is one.
+    Of what is no plain data it has a hash of the pickled form, where there is one; of functions and
+    classes, those of modules too, their names.
     """
-    weights = _names_of_weights(model)
-    return {path: _told(value, weights) for path, (value, _) in _Walk.over(model).places.items()}
+    weights, walk = _names_of_weights(model), _Walk.over(model)
+    told = {path: _told(value, weights) for path, (value, _) in walk.places.items()}
+    return told | {path: {"hash": name} for path, name in walk.names.items()}
 
 
 def changes_in(model: nn.Module, fresh: Mapping[str, Any] | None) -> State:
@@ -117,6 +119,7 @@ class _Walk:
 
     places: dict[str, tuple[Any, Put | None]] = field(default_factory=dict)
     owners: dict[str, dict[str, Any]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
 
     @classmethod
@@ -140,6 +143,7 @@ class _Walk:
             if type(module).__module__.startswith(("torch.", "hdsens.")):
                 own = {k: v for k, v in own.items() if _may_be_own(k, v)}
             self.owners[at] = vars(module)
+            self.names[f"{at}.class"] = _name_of(type(module))
             for key, value in own.items():
                 self._value(value, f"{at}.{key}", functools.partial(_put, vars(module), key))
             for kind in _HOOKS:
@@ -161,6 +165,8 @@ class _Walk:
                 self._value(hook, f"{path}.{kind}.{i}", None)
 
     def _value(self, value: Any, path: str, put: Put | None) -> None:
+        if isinstance(value, (*_FIXED, FunctionType)):
+            self.names[f"{path}.name"] = _name_of(value)
         if isinstance(value, _FIXED):
             return
         too_deep = path.count(".") > _DEEPEST
@@ -177,6 +183,11 @@ class _Walk:
             self.owners[path] = vars(value)
         for key, part, put_part in parts:
             self._value(part, f"{path}.{key}", put_part)
+
+
+def _name_of(value: Any) -> str:
+    name = getattr(value, "__qualname__", None)
+    return f"{value.__module__}.{name}" if name else str(value)
 
 
 def _may_be_own(name: str, value: Any) -> bool:

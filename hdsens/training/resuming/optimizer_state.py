@@ -26,6 +26,8 @@ def save_optimizer(
     Raises:
         NotSerialisableError: something in it is neither a tensor nor a JSON value.
     """
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise NotSerialisableError(f"{type(optimizer).__name__} has hooks, which may keep a state")
     whole = optimizer.state_dict()
     saved = {
         "state": {str(key): values for key, values in whole["state"].items()},
