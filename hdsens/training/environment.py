@@ -22,7 +22,7 @@ def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
     turns that off for good, and a cell's outcome would depend on what ran before it.
     """
     old_dtype, old_threads = torch.get_default_dtype(), torch.get_num_threads()
-    old_checks = Distribution._validate_args
+    old_checks, old_gradients = Distribution._validate_args, torch.is_grad_enabled()
     old_random, old_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 # what it replaces is what is kept
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.set_default_dtype(dtype)
@@ -33,6 +33,7 @@ def training_environment(dtype: torch.dtype, threads: int) -> Iterator[None]:
             yield
         finally:
             Distribution.set_default_validate_args(old_checks)
+            torch.set_grad_enabled(old_gradients)
             torch.set_flush_denormal(False)
             torch.set_num_threads(old_threads)
             torch.set_default_dtype(old_dtype)

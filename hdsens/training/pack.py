@@ -146,6 +146,9 @@ class PackTraining:
         return replace(record, more={**record.more, "initial_valid_loss": self._initial_valid_loss})
 
     def _step(self) -> None:
+        # What a cell sets for its process reaches no other step, of whichever cell.
+        torch.set_default_dtype(getattr(torch, self._study.task.dtype))
+        torch.set_grad_enabled(True)
         try:
             job = self.job = self.job or self._new_job()
             if self._turns is None:

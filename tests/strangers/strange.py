@@ -588,6 +588,78 @@ class OnParameters(torch.optim.SGD):
             p.sub_(p.kept, alpha=self.param_groups[0]["lr"])
 
 
+class _Slots:
+    __slots__ = ("taken",)
+
+
+class CountsInSlots(torch.optim.SGD, _Slots):
+    """Lowers its lr by a count that no `__dict__` has."""
+
+    def step(self, closure=None):
+        self.taken = getattr(self, "taken", 0) + 1
+        self.param_groups[0]["lr"] = 0.1 / self.taken
+        return super().step(closure)
+
+
+class CountsInDefaults(torch.optim.SGD):
+    """Lowers its lr by a count among its defaults."""
+
+    def step(self, closure=None):
+        self.defaults["taken"] = self.defaults.get("taken", 0) + 1
+        self.param_groups[0]["lr"] = 0.1 / self.defaults["taken"]
+        return super().step(closure)
+
+
+class KeepsGradients(torch.optim.SGD):
+    """Adds up the gradients of two steps."""
+
+    calls = 0
+
+    def zero_grad(self, set_to_none=True):
+        self.calls += 1
+        if self.calls % 2:
+            super().zero_grad(set_to_none)
+
+
+class KeepsTuples(torch.optim.SGD):
+    """Keeps a tuple in the state of each parameter."""
+
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            kept = self.state[p].get("kept", (0, 0.0))
+            assert isinstance(kept, tuple)
+            self.state[p]["kept"] = (kept[0] + 1, float(p.grad.sum()))
+        return super().step(closure)
+
+
+class SharesAnArray(nn.Module):
+    """Counts in an array that two modules hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp()
+        self.counts = np.zeros(1)
+        self.net[1].counts = self.counts
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.counts += self.training
+        return self.net(x * float(1 + 0.1 * self.net[1].counts[0]))
+
+
+class SetsTheDtype(nn.Module):
+    """Makes doubles of its own noise from the third pass in training on, for its whole process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.passes = mlp(), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        if self.passes == 3:
+            torch.set_default_dtype(torch.float64)
+        return self.net(x + torch.randn(x.shape).to(x.dtype))
+
+
 class _Draws:
     def __init__(self) -> None:
         self.generator = torch.Generator().manual_seed(0)

@@ -194,6 +194,11 @@ LATE = {
     "OldSpectral": {"model": "OldSpectral"},
     "a hook's count": {"optimizer": "strange:WarmsUp"},
     "on parameters": {"model": "logreg", "optimizer": "strange:OnParameters"},
+    "in slots": {"model": "logreg", "optimizer": "strange:CountsInSlots"},
+    "in defaults": {"model": "logreg", "optimizer": "strange:CountsInDefaults"},
+    "gradients": {"model": "logreg", "optimizer": "strange:KeepsGradients"},
+    "tuples": {"model": "logreg", "optimizer": "strange:KeepsTuples"},
+    "a shared array": {"model": "SharesAnArray"},
 }
 
 
@@ -208,6 +213,14 @@ def test_what_a_checkpoint_cannot_hold_is_no_checkpoint_or_goes_on_alike(what, c
         assert "cannot be checkpointed" in caplog.text
     else:
         assert trained(study, "plain", snapshot) == trained(study)
+
+
+def test_what_a_cell_sets_for_its_process_reaches_no_other():
+    study = declare("SetsTheDtype", lr=[0.05, 0.1])
+    together = trained(study)
+    (alone,) = PackTraining(study, cells_of(study)[1:], "cpu", 1, "plain")
+    assert together[1] == alone
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_own_code_is_tried_where_a_step_shows():

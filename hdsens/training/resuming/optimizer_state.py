@@ -28,6 +28,8 @@ def save_optimizer(
     """
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise NotSerialisableError(f"{type(optimizer).__name__} has hooks, which may keep a state")
+    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+        raise NotSerialisableError(f"{type(optimizer).__name__} may keep gradients for later steps")
     whole = optimizer.state_dict()
     saved = {
         "state": {str(key): values for key, values in whole["state"].items()},
@@ -66,7 +68,17 @@ def load_optimizer(
 def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     if type(optimizer).__module__.startswith(_KNOWN):
         return {}
-    return {name: v for name, v in vars(optimizer).items() if name not in _torchs_own()}
+    slots = {name for kind in type(optimizer).__mro__ for name in _slots(kind)}
+    found = {name: getattr(optimizer, name) for name in slots if hasattr(optimizer, name)}
+    own = {name: v for name, v in vars(optimizer).items() if name not in _torchs_own()}
+    return {**found, **own, "defaults": optimizer.defaults}
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    """Return the names of the attributes that a class keeps outside `__dict__`."""
+    named = vars(kind).get("__slots__", ())
+    slots = (named,) if isinstance(named, str) else tuple(named)
+    return tuple(name for name in slots if name not in ("__dict__", "__weakref__"))
 
 
 @cache
@@ -92,8 +104,9 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"tensor": name}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {key: _encode(v, f"{name}/{key}", arrays) for key, v in value.items()}}
-    if isinstance(value, list | tuple):
-        return [_encode(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
+    if type(value) in (list, tuple):
+        parts = [_encode(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
+        return parts if isinstance(value, list) else {"tuple": parts}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if value is None or isinstance(value, bool | int | float | str):
@@ -110,6 +123,8 @@ def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return to_tensor(arrays[value["tensor"]][0], torch.device("cpu"))
     if "float" in value:
         return float(value["float"])
+    if "tuple" in value:
+        return tuple(_decode(v, arrays) for v in value["tuple"])
     return {key: _decode(v, arrays) for key, v in value["dict"].items()}
 
 

@@ -114,6 +114,15 @@ def restored(present: Any, new: Any) -> Any:
         present.clear()
         present.update(new)
         return present
+    if isinstance(present, deque) and isinstance(new, deque) and present.maxlen == new.maxlen:
+        present.clear()
+        present.extend(new)
+        return present
+    if isinstance(present, np.ndarray) and isinstance(new, np.ndarray):
+        if (present.shape, present.dtype) == (new.shape, new.dtype) and present.flags.writeable:
+            present[...] = new
+            return present
+        return new
     if isinstance(present, set) and isinstance(new, set):
         present.clear()
         present.update(new)
