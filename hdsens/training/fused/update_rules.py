@@ -144,9 +144,9 @@ class UpdateRule(ABC):
         """Restore what `state` returned after so many steps."""
         self.lr, self.steps = state["lr"], steps
         for name in self._kept():
-            found = [state[k] for k in state if k.startswith(f"{name}/")]
-            if found:
-                setattr(self, name, found)
+            n_found = sum(key.startswith(f"{name}/") for key in state)  # in any order
+            if n_found:
+                setattr(self, name, [state[f"{name}/{i}"] for i in range(n_found)])
 
     def _kept(self) -> tuple[str, ...]:
         return ("directions", *self._states()) if self.measures else self._states()
