@@ -34,6 +34,7 @@ class Job:
     examples: Examples
     device: torch.device
     _initial_losses: dict[int, float] = field(default_factory=dict, init=False, repr=False)
+    _initial_valid_losses: dict[int, float] = field(default_factory=dict, init=False, repr=False)
 
     def fresh_model(self, seed: int) -> nn.Module:
         """Build the model with the seed's initial weights, on the CPU so that devices agree."""
@@ -78,8 +79,11 @@ class Job:
         return self._initial_losses[seed]
 
     def initial_valid_loss(self, seed: int) -> float:
-        """Return the validation loss of the seed's fresh model."""
-        return evaluate(self.fresh_model(seed), self.examples.valid, self.loss).loss
+        """Return the validation loss of the seed's fresh model, computed once for all cells."""
+        if seed not in self._initial_valid_losses:
+            model = self.fresh_model(seed)
+            self._initial_valid_losses[seed] = evaluate(model, self.examples.valid, self.loss).loss
+        return self._initial_valid_losses[seed]
 
     @property
     def target_losses(self) -> dict[str, float]:
